@@ -1,0 +1,54 @@
+# `make` or `make help` lists what there is. Everything runs in .venv, which is made on first use.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+CODE   := poolguard tests bench
+
+# Tests and checks in CI say how many workers they want; two is what two cores can carry beside PostgreSQL.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check bench format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) -V), poolguard needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	@echo "making $(VENV) (once; about a minute)"
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >$(VENV)/install.log 2>&1 || { \
+		cat $(VENV)/install.log; echo "installing failed: see above, or $(VENV)/install.log"; exit 1; }
+	@touch $@
+
+run: $(STAMP) ## run poolguard; on a private PostgreSQL unless DATABASE_URL or PGHOST is set
+	@exec $(BIN)/poolguard run $(if $(DATABASE_URL)$(PGHOST),,--embedded-postgres) $(ARGS)
+
+demo: $(STAMP) ## leaked transactions, the guard and a lease at work, in under a minute
+	@exec $(BIN)/poolguard demo
+
+test: $(STAMP) ## all tests (ARGS="-k name", ARGS="--pg-dsn postgresql://..." for another PostgreSQL)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: $(STAMP) ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check --output-format concise $(CODE) || { echo "make format would mend the above"; exit 1; }
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/lint-imports --no-logo
+
+bench: $(STAMP) ## direct, PgBouncer (where installed) and poolguard side by side (ARGS="--quick")
+	@exec $(BIN)/python -m bench $(ARGS)
+
+format: $(STAMP) ## format, and mend what lint can mend
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix $(CODE)
+
+clean: ## remove .venv, caches and build output
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

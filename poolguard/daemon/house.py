@@ -1,0 +1,179 @@
+"""The parts, wired to each other. Nothing here decides anything."""
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from poolguard.aio.clock import SystemClock
+from poolguard.aio.service import Service
+from poolguard.aio.tasks import TaskOwner
+from poolguard.core.clock import Clock
+from poolguard.daemon.doors import make_door
+from poolguard.daemon.services import Services
+from poolguard.daemon.targets import Targets
+from poolguard.guard.book import IncidentBook
+from poolguard.guard.guard import Guard
+from poolguard.lease.manager import LeaseManager
+from poolguard.lease.store import LeaseStore
+from poolguard.ledger.book import Ledger
+from poolguard.ledger.facts import Transaction
+from poolguard.metrics.collector import Exposition
+from poolguard.metrics.loop_lag import LoopLag
+from poolguard.metrics.sources import SettingsInForce, Sources
+from poolguard.pool.snapshot import PoolSnapshot
+from poolguard.pool.state import Refusal
+from poolguard.relay.login import Door
+from poolguard.relay.relay import Relay
+from poolguard.settings.load import Loaded
+from poolguard.settings.model import Settings
+from poolguard.web.app import control_app, metrics_app
+from poolguard.web.hosts import OwnNames
+from poolguard.web.leases import lease_routes
+from poolguard.web.readiness import LeaseStore as LeaseState
+from poolguard.web.server import WebServer
+from poolguard.web.sources import ControlSources, MetricsSources
+
+log = logging.getLogger(__name__)
+
+
+class House:
+    """Everything of one process. Make it on a running loop."""
+
+    def __init__(self, loaded: Loaded, environ: Mapping[str, str], *, observe: bool) -> None:
+        """Put it together; nothing runs before start(). Raises SettingsError."""
+        settings = loaded.settings
+        self.clock: Final[Clock] = SystemClock()
+        self.environ: Final = environ
+        self.targets = Targets(settings, environ)
+        self.in_force: Final = SettingsInForce(
+            settings=settings,
+            hash=loaded.hash,
+            source=loaded.source,
+            loaded_at=self.clock.wall(),
+            warnings=loaded.warnings,
+        )
+        self.started = False
+        self.draining = False
+        self._seed: Final = secrets.token_bytes(32)
+        self.ledger: Final = Ledger()
+        self.loop_lag: Final = LoopLag(self.clock)
+        self.relay: Final = Relay(
+            settings,
+            clock=self.clock,
+            ledger=self.ledger,
+            tasks=TaskOwner(_task_failed),
+            target_of=lambda pool: self.targets.of(pool),
+            door=self.door_of(settings),
+            on_starved=self._starved,
+        )
+        self.book: Final = IncidentBook(self.clock, self._snapshot, settings_hash=loaded.hash)
+        self.guard: Final = Guard(
+            clock=self.clock,
+            transactions=self.ledger.transactions,
+            hands=self.relay,
+            snapshot=self._snapshot,
+            book=self.book,
+            settings=settings,
+            settings_hash=loaded.hash,
+            observe=observe,
+        )
+        self.leases: Final = self._make_leases(settings)
+        self.control: Final = self._make_control(settings)
+        self.metrics: Final = self._make_metrics(settings)
+        parts: list[Service] = [self.loop_lag, self.relay, self.guard, self.metrics, self.control]
+        self._services: Final = Services([self.leases, *parts] if self.leases is not None else parts)
+
+    def door_of(self, settings: Settings) -> Door:
+        """Who may log in by *settings*; costs 2 ms for each plain password."""
+        return make_door(settings, seed=self._seed)
+
+    async def start(self) -> None:
+        """Start all parts: leases first, for they must hold their connections before anybody else wants any."""
+        await self._services.start()
+        self.started = True
+
+    async def drain(self, seconds: float) -> None:
+        """Say that we are not ready, take no new clients, and let transactions finish for *seconds*."""
+        self.draining = True
+        deadline = self.clock.monotonic() + seconds
+        if self.leases is not None:
+            await self.leases.drain(deadline)
+        await self.relay.drain(deadline)
+        await self.guard.drain(deadline)
+
+    async def stop(self) -> None:
+        """End everything."""
+        await self._services.stop()
+
+    # Wiring.
+
+    def _snapshot(self, pool: str) -> PoolSnapshot | None:
+        found = self.relay.registry.pools.get(pool)
+        return None if found is None else found.snapshot(self.clock.monotonic())
+
+    def _starved(self, pool: str, waited: float, reason: Refusal, holders: Sequence[Transaction]) -> None:
+        self.book.starved(pool, waited, reason, holders)
+
+    def _make_leases(self, settings: Settings) -> LeaseManager | None:
+        if not settings.leases.enabled:
+            return None
+        store = LeaseStore(self.targets.default.conninfo(), settings.leases, self.clock)
+        return LeaseManager(store, settings.leases, self.clock)
+
+    def _make_control(self, settings: Settings) -> WebServer:
+        listen = settings.listen.control
+        routes = (
+            lease_routes(self.leases, admin_token=lambda: self.in_force.settings.auth.admin_token)
+            if self.leases is not None
+            else []
+        )
+        sources = ControlSources(
+            clock=self.clock,
+            ledger=self.ledger,
+            pools=self.relay.registry.snapshots,
+            settings=self.in_force,
+            incidents=self.book,
+            guard=self.guard,
+            names=OwnNames(listen.host, frozenset({socket.gethostname()})),
+            routes=routes,
+        )
+        return WebServer("control", lambda: control_app(sources), self.clock, host=listen.host, port=listen.port)
+
+    def _make_metrics(self, settings: Settings) -> WebServer:
+        listen = settings.listen.metrics
+        exposition = Exposition(
+            Sources(
+                clock=self.clock,
+                ledger=self.ledger,
+                pools=self.relay.registry.snapshots,
+                settings=self.in_force,
+                relay=self.relay.counters,
+                guard=self.guard.counters,
+                leases=self.leases.counters if self.leases is not None else None,
+                loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
+                loop_lag=self.loop_lag.histogram,
+            )
+        )
+        sources = MetricsSources(
+            clock=self.clock,
+            exposition=exposition,
+            pools=self.relay.registry.snapshots,
+            started=lambda: self.started,
+            listening=lambda: self.relay.listening,
+            draining=lambda: self.draining,
+            loop_lag_seconds=lambda: self.loop_lag.latest_seconds,
+            lease_store=self._lease_state,
+        )
+        return WebServer("metrics", lambda: metrics_app(sources), self.clock, host=listen.host, port=listen.port)
+
+    def _lease_state(self) -> LeaseState:
+        if self.leases is None:
+            return LeaseState.OFF
+        return LeaseState.READY if self.leases.ready else LeaseState.AWAY
+
+
+def _task_failed(name: str, error: BaseException) -> None:
+    log.error("a task failed; please report this as a bug", extra={"task": name}, exc_info=error)

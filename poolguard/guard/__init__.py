@@ -1,0 +1,37 @@
+"""The guard: judges each transaction that holds a server, every 100 ms, and ends what the operator's policy says.
+
+Owns verdicts, the budget, incidents. Knows nothing of sockets and never imports the relay: it reads `ledger` facts and
+acts through `ledger.hands`, which the daemon wires.
+
+Theory. A policy is compiled to rules, one for each ladder (idle_in_transaction, transaction_age, statement_age,
+checkout_age). `judge` gives for each rule the harshest step that is due, can be done in this phase and was not taken
+yet; never one milder than what was taken. Steps taken are remembered by TransactionId and belong to one
+transaction: a checkout that goes on to another transaction (session mode, pins) starts afresh, but for
+checkout_age. `plan` then takes the verdicts of one sweep and what the budget has left, and says what to carry out
+(one action a transaction, oldest first), what only to note (a warning, or anything under `observe`), what to withhold.
+
+- The ledger is authoritative for facts, the relay (through Hands) for whether an action still makes sense: it answers
+  VICTIM_MOVED or REFUSED, and the step is tried again later, ever more slowly.
+- An action runs in a task of its own, at most one a transaction; the next sweep never waits for it. One that has no
+  answer after 15 s is cancelled and counts as FAILED.
+- After a rollback or a terminate was DONE, nothing more is due for that transaction; only the checkout of a session
+  that stays pinned can still grow too old.
+- A sweep that raises is logged and the next one runs. A sweep that comes more than a second late judges nothing: the
+  process stood still, and what clients sent meanwhile must be read first.
+- Everything done, or withheld, is an incident; memory is bounded: 1,000 incidents, histories only of holders.
+
+Modules:
+
+- `rules`: compile a policy, judge a transaction.
+- `history`: the steps taken against one transaction.
+- `plan`: verdicts and budget to planned steps.
+- `records`: histories and timelines of all holders.
+- `actions`: actions under way, each in a task.
+- `incidents`: what an incident holds, and its JSON.
+- `evidence`: from ledger facts to what an incident shows.
+- `wording`: errors for clients, advice and exemptions for operators.
+- `report`: from verdicts and orders to incidents.
+- `book`: the ring of incidents, its filters and its stream.
+- `counters`: what metrics read.
+- `guard`: the sweep, and what operators do by hand.
+"""

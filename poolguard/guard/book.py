@@ -1,0 +1,183 @@
+"""The latest incidents: a ring of 1,000, filters, and a stream for those who watch. Each is one JSON log line too."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from poolguard.core.clock import Clock
+from poolguard.guard.evidence import classify_starvation, party_of, pool_state_of, statements_of
+from poolguard.guard.incidents import (
+    ClientSees,
+    Incident,
+    IncidentKind,
+    IncidentMode,
+    IncidentOutcome,
+    Party,
+)
+from poolguard.guard.wording import ADVICE
+from poolguard.ledger.facts import Transaction
+from poolguard.pool.snapshot import PoolSnapshot
+from poolguard.pool.state import Refusal
+
+log = logging.getLogger(__name__)
+
+KEPT: Final = 1000
+NAMED_HOLDERS: Final = 5
+STARVATION_SECONDS: Final = 1.0
+"""A starved pool gets at most one incident in this time: a queue of hundreds runs out of time all at once."""
+STREAM_LENGTH: Final = 100
+
+_MESSAGES: Final = {
+    IncidentKind.ACTION: "guard acted on a transaction",
+    IncidentKind.STARVATION: "wait for a server was in vain",
+    IncidentKind.BY_HAND: "operator acted on a transaction",
+}
+_LEVELS: Final = {
+    IncidentOutcome.FAILED: logging.ERROR,
+    IncidentOutcome.BUDGET: logging.ERROR,
+    IncidentOutcome.OBSERVED: logging.INFO,
+    IncidentOutcome.VICTIM_MOVED: logging.INFO,
+}
+_STARVED: Final = {
+    Refusal.TIMEOUT: IncidentOutcome.TIMEOUT,
+    Refusal.QUEUE_FULL: IncidentOutcome.QUEUE_FULL,
+}
+
+
+class Stream:
+    """Incidents as they come. A reader that is too slow loses the oldest; `missed` counts them."""
+
+    def __init__(self) -> None:
+        self.missed = 0
+        self._queue: asyncio.Queue[Incident] = asyncio.Queue(STREAM_LENGTH)
+
+    def offer(self, incident: Incident) -> None:
+        """Add *incident*. Never waits."""
+        if self._queue.full():
+            self._queue.get_nowait()
+            self.missed += 1
+        self._queue.put_nowait(incident)
+
+    async def __aiter__(self) -> AsyncIterator[Incident]:
+        """Yield incidents, for ever."""
+        while True:
+            yield await self._queue.get()
+
+
+class IncidentBook:
+    """Records incidents. *snapshot* gives a pool's numbers, None for a pool that is gone."""
+
+    def __init__(
+        self, clock: Clock, snapshot: Callable[[str], PoolSnapshot | None], *, settings_hash: str = "", kept: int = KEPT
+    ) -> None:
+        self.settings_hash = settings_hash
+        self.recorded_total = 0
+        self._clock = clock
+        self._snapshot = snapshot
+        self._ring: deque[Incident] = deque(maxlen=kept)
+        self._streams: set[Stream] = set()
+        self._started = int(clock.wall())
+        self._ids = 0
+        self._starved: dict[str, tuple[float, Incident]] = {}
+        self._repeats: dict[str, int] = {}
+
+    def new_id(self) -> str:
+        """An id that no other incident of this poolguard has, nor had before a restart."""
+        self._ids += 1
+        return f"{self._started:x}-{self._ids}"
+
+    def record(self, incident: Incident) -> None:
+        """Keep *incident*, log it, and pass it on to all streams."""
+        self.recorded_total += 1
+        self._ring.append(incident)
+        log.log(
+            _LEVELS.get(incident.outcome, logging.WARNING),
+            _MESSAGES[incident.kind],
+            extra={
+                "incident_id": incident.id,
+                "pool": incident.pool,
+                "rule": incident.rule,
+                "action": incident.action,
+                "outcome": incident.outcome,
+                "incident": incident.as_json(),
+            },
+        )
+        for stream in self._streams:
+            stream.offer(incident)
+
+    def get(self, incident_id: str) -> Incident | None:
+        """The incident of that id, while it is kept."""
+        return next((incident for incident in reversed(self._ring) if incident.id == incident_id), None)
+
+    def find(
+        self,
+        *,
+        pool: str | None = None,
+        rule: str | None = None,
+        action: str | None = None,
+        outcome: str | None = None,
+        since: float | None = None,
+    ) -> Sequence[Incident]:
+        """Those that match everything that is given, newest first. *since*: seconds since 1970, inclusive."""
+        return [
+            incident
+            for incident in reversed(self._ring)
+            if (pool is None or incident.pool == pool)
+            and (rule is None or incident.rule == rule)
+            and (action is None or incident.action == action)
+            and (outcome is None or incident.outcome == outcome)
+            and (since is None or incident.at >= since)
+        ]
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Stream]:
+        """Get every incident recorded while the block lasts."""
+        stream = Stream()
+        self._streams.add(stream)
+        try:
+            yield stream
+        finally:
+            self._streams.discard(stream)
+
+    def starved(self, pool: str, waited: float, reason: Refusal, holders: Sequence[Transaction]) -> Incident:
+        """Record that somebody waited *waited* seconds for a server of *pool* in vain; *holders* oldest first.
+
+        Within `STARVATION_SECONDS` of the pool's latest starvation, that one is returned and the next counts this.
+        """
+        now = self._clock.monotonic()
+        at, latest = self._starved.get(pool, (float("-inf"), None))
+        if latest is not None and now - at < STARVATION_SECONDS:
+            self._repeats[pool] = self._repeats.get(pool, 0) + 1
+            return latest
+        snapshot = self._snapshot(pool)
+        classification = classify_starvation(holders)
+        incident = Incident(
+            id=self.new_id(),
+            at=self._clock.wall(),
+            kind=IncidentKind.STARVATION,
+            mode=IncidentMode.ENFORCE,
+            pool=pool,
+            policy=snapshot.policy if snapshot is not None else "",
+            settings_hash=self.settings_hash,
+            outcome=_STARVED[reason],
+            actor="queue",
+            waited_seconds=waited,
+            holders=tuple(_holder(holder) for holder in holders[:NAMED_HOLDERS]),
+            holders_total=len(holders),
+            repeats=self._repeats.pop(pool, 0),
+            pool_state=pool_state_of(snapshot),
+            client_sees=ClientSees(sqlstate="53300", severity="ERROR", when="at once; its session goes on"),
+            classification=classification,
+            advice=ADVICE[classification],
+        )
+        self._starved[pool] = (now, incident)
+        self.record(incident)
+        return incident
+
+
+def _holder(transaction: Transaction) -> Party:
+    # Only the latest statement: this runs for each wait that fails, in the client's own turn of the loop.
+    return party_of(transaction, statements=statements_of(transaction)[-1:])

@@ -1,0 +1,34 @@
+"""What the guard counts: plain numbers that metrics reads at scrape time. All only grow, but `exhausted_now`."""
+
+from collections import Counter
+from typing import Final
+
+from poolguard.core.histogram import Histogram
+
+SWEEP_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""Seconds. A sweep over 40 holders should take less than 0.001."""
+
+BY_HAND: Final = "by_hand"
+"""Stands where a rule's name would, for what operators do."""
+
+
+class GuardCounters:
+    """Keys are names from settings and enums' values: they can be labels."""
+
+    def __init__(self) -> None:
+        self.sweeps = 0
+        self.sweep_seconds = Histogram(SWEEP_BOUNDS)
+        self.sweep_failures = 0
+        """Sweeps that raised: each is a bug, and is in the log."""
+        self.late_sweeps = 0
+        """Sweeps that judged nothing because the process had stood still."""
+        self.matches: Counter[tuple[str, str]] = Counter()
+        """By rule and mode: steps that were due and not taken yet."""
+        self.actions: Counter[tuple[str, str, str, str]] = Counter()
+        """By pool, rule (or by_hand), action and outcome."""
+        self.budget_exhausted: Counter[str] = Counter()
+        """By policy: actions left undone for want of budget, each once."""
+        self.spared: Counter[str] = Counter()
+        """By policy: transactions for which something was due, and that are exempt."""
+        self.exhausted_now: set[str] = set()
+        """Policies whose budget withheld something in the latest sweep."""

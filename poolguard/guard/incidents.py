@@ -1,0 +1,201 @@
+"""What an incident holds, and its JSON form: the record of one action, of one starvation, or of an operator's hand.
+
+Pure. Statements appear only as fingerprints. Fields are only ever added to the JSON; a change of meaning raises
+`SCHEMA_VERSION`. Ages are seconds, times are ISO 8601 in UTC.
+"""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from typing import Final
+
+from poolguard.guard.history import Action, RuleName
+from poolguard.wire.fingerprint import Fingerprint
+
+SCHEMA_VERSION: Final = 1
+
+
+class IncidentKind(StrEnum):
+    """Why there is an incident."""
+
+    ACTION = "action"
+    """A rule matched: warned, acted, would have acted, or had to leave it."""
+    STARVATION = "starvation"
+    """Somebody waited for a server in vain."""
+    BY_HAND = "by_hand"
+    """An operator acted."""
+
+
+class IncidentMode(StrEnum):
+    """Whether verdicts of this kind are carried out."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class IncidentOutcome(StrEnum):
+    """What became of it. The first four are `ledger.hands.Outcome`."""
+
+    DONE = "done"
+    VICTIM_MOVED = "victim_moved"
+    REFUSED = "refused"
+    FAILED = "failed"
+    OBSERVED = "observed"
+    """Would have been done: the policy's mode is observe."""
+    BUDGET = "budget"
+    """Left undone: the policy's budget was used up."""
+    TIMEOUT = "timeout"
+    """Starvation: the wait ran out of time."""
+    QUEUE_FULL = "queue_full"
+    """Starvation: refused at once."""
+
+
+class Classification(StrEnum):
+    """What kind of trouble it looks like. Decides the advice."""
+
+    LEAK = "leak"
+    FAILED_AND_LEFT = "failed_and_left"
+    LONG_STATEMENT = "long_statement"
+    LONG_TRANSACTION = "long_transaction"
+    PINNED = "pinned"
+    LEAKS_HOLD_POOL = "leaks_hold_pool"
+    PINS_HOLD_POOL = "pins_hold_pool"
+    WORK_HOLDS_POOL = "work_holds_pool"
+    POOL_UNREACHABLE = "pool_unreachable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """A transaction that was acted on, or that held what somebody waited for."""
+
+    id: str
+    """`SESSION-CHECKOUT`, as everywhere in the API."""
+    pool: str
+    user: str
+    database: str
+    application_name: str
+    client_address: str
+    backend_pid: int
+    phase: str
+    phase_seconds: float
+    transaction_seconds: float
+    statement_seconds: float
+    checkout_seconds: float
+    statements: int
+    pin: str
+    fingerprints: tuple[Fingerprint, ...]
+    """Of the latest statements, newest last, each once."""
+    tags: dict[str, str]
+    """sqlcommenter tags of those statements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """The pool at that moment."""
+
+    size: int
+    idle: int
+    held: int
+    opening: int
+    waiting: int
+    oldest_wait_seconds: float
+    sessions: int
+    pinned: int
+    utilisation: float
+    """held / size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """The step that matched, and what was measured."""
+
+    limit_seconds: float
+    actual_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSees:
+    """What the client is told, if the action is done."""
+
+    sqlstate: str
+    severity: str
+    when: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineStep:
+    """An earlier step against the same transaction."""
+
+    incident: str
+    at: float
+    rule: str
+    action: Action
+    outcome: IncidentOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One record. What does not apply is None or empty."""
+
+    id: str
+    at: float
+    """Wall clock, seconds since 1970: when it was decided."""
+    kind: IncidentKind
+    mode: IncidentMode
+    pool: str
+    policy: str
+    settings_hash: str
+    rule: RuleName | None = None
+    action: Action | None = None
+    outcome: IncidentOutcome
+    outcome_seconds: float = 0.0
+    """How long the action took."""
+    actor: str = "guard"
+    threshold: Threshold | None = None
+    transaction: Party | None = None
+    waited_seconds: float = 0.0
+    holders: tuple[Party, ...] = ()
+    """Of a starved pool, oldest first, the first few."""
+    holders_total: int = 0
+    repeats: int = 0
+    """Starvations of this pool since its last incident that got none of their own."""
+    pool_state: PoolState | None = None
+    client_sees: ClientSees | None = None
+    timeline: tuple[TimelineStep, ...] = ()
+    """Earlier steps, oldest first."""
+    kills_left: int | None = None
+    """What the policy's kills_per_minute still allows."""
+    classification: Classification
+    advice: str
+    exemption: str = ""
+    """YAML to paste into the settings, if this should have been left alone."""
+    version: int = field(default=SCHEMA_VERSION)
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values for json.dumps. `time` stands beside `at` for people."""
+        plain = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        timeline = [{**_fields(step), "time": iso_time(step.at)} for step in self.timeline]
+        return {**plain, "time": iso_time(self.at), "timeline": timeline}
+
+
+def iso_time(seconds: float) -> str:
+    """Say a wall clock time: `2026-11-21T08:30:00.123Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _fields(value: object) -> dict[str, object]:
+    assert is_dataclass(value), "only dataclasses have fields"
+    return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Enum():
+            return value.value
+        case Fingerprint():
+            return {"id": value.id, "text": value.text}
+        case float():
+            return round(value, 3)
+        case tuple():
+            return [_plain(item) for item in value]
+    return _fields(value) if is_dataclass(value) else value

@@ -1,0 +1,103 @@
+"""What is remembered of each transaction that holds a server and was not left in peace: history and timeline."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from poolguard.core.ids import TransactionId
+from poolguard.guard.history import Action, History, RuleName
+from poolguard.guard.incidents import Incident, TimelineStep
+from poolguard.ledger.facts import Transaction
+from poolguard.ledger.hands import Outcome
+
+MAX_TIMELINE: Final = 16
+_NOTHING: Final = History()
+
+
+@dataclass(slots=True)
+class _Record:
+    pool: str
+    history: History
+    timeline: tuple[TimelineStep, ...] = ()
+
+
+class Records:
+    """By TransactionId; holds only transactions that hold a server, so it is bounded by the pools' sizes."""
+
+    def __init__(self) -> None:
+        self._records: dict[TransactionId, _Record] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def history(self, transaction: TransactionId) -> History:
+        """What was done about it; empty for nothing."""
+        record = self._records.get(transaction)
+        return _NOTHING if record is None else record.history
+
+    def timeline(self, transaction: TransactionId) -> tuple[TimelineStep, ...]:
+        """Its earlier incidents, oldest first, the latest `MAX_TIMELINE`."""
+        record = self._records.get(transaction)
+        return () if record is None else record.timeline
+
+    def keep(self, transaction: Transaction, history: History) -> None:
+        """Put *history* in place of what there was. Another transaction of the checkout starts a new timeline."""
+        record = self._records.get(transaction.id)
+        if record is None:
+            self._records[transaction.id] = _Record(transaction.pool, history)
+            return
+        if history.began_at != record.history.began_at:
+            record.timeline = ()
+        record.history = history
+
+    def note(
+        self, transaction: Transaction, rule: RuleName, action: Action, outcome: Outcome, *, seen: float, now: float
+    ) -> None:
+        """Note that *action* came to *outcome* at *now*; the facts of *transaction* were read at *seen*."""
+        self._change(
+            transaction, seen, lambda history: history.after(rule, action, outcome, transaction, seen=seen, now=now)
+        )
+
+    def ended(self, transaction: Transaction, *, seen: float) -> None:
+        """Note that an operator ended it: the guard leaves it alone."""
+        self._change(transaction, seen, lambda history: replace(history, ended=True))
+
+    def withhold(self, transaction: Transaction, rule: RuleName, action: Action, *, seen: float) -> bool:
+        """Note that there was no budget for *action*. False if that was noted before."""
+        if (rule, action) in self.history(transaction.id).continued(transaction, seen).withheld:
+            return False
+        self._change(transaction, seen, lambda history: replace(history, withheld=history.withheld | {(rule, action)}))
+        return True
+
+    def add_to_timeline(self, transaction: TransactionId, incident: Incident) -> None:
+        """Let later incidents of *transaction* show this one."""
+        record = self._records.get(transaction)
+        if record is None or incident.action is None:
+            return
+        step = TimelineStep(
+            incident=incident.id,
+            at=incident.at,
+            rule=incident.rule.value if incident.rule is not None else incident.kind.value,
+            action=incident.action,
+            outcome=incident.outcome,
+        )
+        record.timeline = (*record.timeline, step)[-MAX_TIMELINE:]
+
+    def purge(self, alive: Collection[TransactionId]) -> None:
+        """Forget all that are not *alive*."""
+        for gone in self._records.keys() - alive:
+            del self._records[gone]
+
+    def settings_changed(self, pools_with_new_mode: Collection[str]) -> None:
+        """Judge exemptions anew; where the mode changed, everything: what was only observed was not done."""
+        for transaction, record in list(self._records.items()):
+            if record.pool in pools_with_new_mode:
+                del self._records[transaction]
+            else:
+                record.history = replace(record.history, exempt=False)
+
+    def _change(self, transaction: Transaction, seen: float, change: Callable[[History], History]) -> None:
+        before = self.history(transaction.id)
+        if before.is_later_than(transaction, seen):
+            return  # the checkout went on to another transaction while the action was under way
+        self.keep(transaction, change(before.continued(transaction, seen)))

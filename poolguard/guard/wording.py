@@ -1,0 +1,133 @@
+"""What clients and operators are told: errors, advice, and the exemption to paste. Pure; no literal of a query."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from poolguard.core.errors import EndedByOperator, IdleTransactionEnded, OldTransactionEnded, PoolguardError
+from poolguard.core.units import format_duration
+from poolguard.guard.history import Action, RuleName
+from poolguard.guard.incidents import Classification, ClientSees
+from poolguard.guard.rules import IDLE, Rules, Verdict
+from poolguard.ledger.facts import Transaction
+
+_MEASURED: Final[Mapping[RuleName, str]] = {
+    RuleName.IDLE_IN_TRANSACTION: "idle in transaction for",
+    RuleName.TRANSACTION_AGE: "transaction open for",
+    RuleName.STATEMENT_AGE: "statement running for",
+    RuleName.CHECKOUT_AGE: "server held for",
+}
+
+ADVICE: Final[Mapping[Classification, str]] = {
+    Classification.LEAK: "A transaction was begun and left: look for the code path that returns, throws or waits for "
+    "something else without COMMIT or ROLLBACK; the last fingerprint is where it stood.",
+    Classification.FAILED_AND_LEFT: "A statement failed and nobody rolled back: look for an error handler without "
+    "ROLLBACK behind the last fingerprint. Nothing was lost that was not lost already.",
+    Classification.LONG_STATEMENT: "One statement runs long: look at its plan (EXPLAIN) and at what it waits for "
+    "(pg_stat_activity.wait_event), or give such work a pool and a policy of its own.",
+    Classification.LONG_TRANSACTION: "Many statements in one transaction: commit in smaller batches, and keep calls "
+    "to other services out of it.",
+    Classification.PINNED: "Session state keeps the server: end it where it is made (pin tells what it is), or give "
+    "such clients a pool of their own.",
+    Classification.LEAKS_HOLD_POOL: "Most holders sit idle in a transaction: fix the leak that the oldest holder "
+    "shows; a larger pool would only fill later.",
+    Classification.PINS_HOLD_POOL: "Most holders are pinned by session state: give such clients a pool of their own, "
+    "or a pool in which each of them has a server.",
+    Classification.WORK_HOLDS_POOL: "The holders are working: make their statements faster, or raise the pool's size "
+    "as far as PostgreSQL has room for it.",
+    Classification.POOL_UNREACHABLE: "Nobody held a server: look whether PostgreSQL can be reached and has connections "
+    "left (the pool's last_error says).",
+}
+
+_EXEMPT_COMMENT: Final = "poolguard:ignore"
+
+
+def error_for(verdict: Verdict, incident: str) -> PoolguardError:
+    """Build the error that the client gets when *verdict* is carried out: names rule, ages and incident."""
+    kind = IdleTransactionEnded if verdict.rule is RuleName.IDLE_IN_TRANSACTION else OldTransactionEnded
+    setting = f"policies.{verdict.policy}.{verdict.rule.value}.{verdict.action.value}"
+    return kind(
+        f"poolguard {_ended(verdict.action)}: {_MEASURED[verdict.rule]} {format_duration(verdict.actual_seconds)}, "
+        f"rule {verdict.rule.value} allows {format_duration(verdict.limit_seconds)} (incident {incident})",
+        detail=f"{setting} is {format_duration(verdict.limit_seconds)}; {_ages(verdict.transaction)}. "
+        f"{_fate(verdict.transaction)}",
+        hint=f"{_way_on(verdict.action)} To allow more time, raise {setting}. To exempt, add the application_name to "
+        f"policies.{verdict.policy}.exempt.application_name, or put its exempt.comment into a comment of a statement.",
+    )
+
+
+def error_by_hand(transaction: Transaction, action: Action, incident: str) -> PoolguardError:
+    """Build the error that the client gets when an operator ends its transaction."""
+    return EndedByOperator(
+        f"poolguard {_ended(action)} on an operator's order (incident {incident})",
+        detail=f"{_ages(transaction)}. {_fate(transaction)}",
+        hint=_way_on(action),
+    )
+
+
+def _ended(action: Action) -> str:
+    return "ended this session" if action is Action.TERMINATE else "rolled this transaction back"
+
+
+def _way_on(action: Action) -> str:
+    return "Connect again." if action is Action.TERMINATE else "Send ROLLBACK, then begin again."
+
+
+def _fate(transaction: Transaction) -> str:
+    if transaction.phase in IDLE:
+        return "Nothing of the open transaction was committed."
+    return "What was running was cancelled: unless it had just ended, nothing of it was committed."
+
+
+def _ages(transaction: Transaction) -> str:
+    return (
+        f"transaction {transaction.id} of pool {transaction.pool}: {transaction.phase.value} for "
+        f"{format_duration(transaction.phase_seconds)}, open for {format_duration(transaction.transaction_seconds)}, "
+        f"server held for {format_duration(transaction.checkout_seconds)}, {transaction.statements} statements"
+    )
+
+
+def client_sees(action: Action, error: PoolguardError) -> ClientSees | None:
+    """Say what reaches the client when *action* is done; None: nothing."""
+    match action:
+        case Action.CANCEL:
+            return ClientSees(sqlstate="57014", severity="ERROR", when="at once, from PostgreSQL")
+        case Action.ROLLBACK:
+            return ClientSees(sqlstate=error.sqlstate, severity="ERROR", when="at its next message")
+        case Action.TERMINATE:
+            return ClientSees(sqlstate=error.sqlstate, severity="FATAL", when="at once, then it is disconnected")
+    return None
+
+
+def exemption_for(transaction: Transaction, rules: Rules) -> str:
+    """Write the YAML that makes the policy leave such transactions alone; what it exempts now is kept.
+
+    A client without an application_name is exempted by the comment: an empty glob would exempt all such clients.
+    """
+    globs = list(rules.exempt_applications)
+    if transaction.application_name:
+        globs.append(_glob_of(transaction.application_name))
+    lines = [
+        "policies:",
+        f"  {rules.policy}:",
+        "    exempt:",
+        f"      application_name: [{', '.join(map(_quoted, globs))}]",
+        f"      comment: {_quoted(rules.exempt_marker or _EXEMPT_COMMENT)}  # or put this in a comment of a statement",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _glob_of(name: str) -> str:
+    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
+
+
+def _quoted(text: str) -> str:
+    """A YAML double-quoted scalar (YAML 1.2, 7.3.1)."""
+    return '"' + "".join(_escaped(char) for char in text) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    if "\ud800" <= char <= "\udfff":
+        return "?"  # half a character can't be written in YAML; as a glob this matches any one
+    return char if char.isprintable() else f"\\U{ord(char):08x}"

@@ -1,0 +1,133 @@
+"""The few connections that leases have to themselves: opened first, always open, replaced when lost."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from poolguard.lease.connection import Fault, LeaseConnection, configure, fault_of, parameters, told
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_GIVE_UP_SECONDS: Final = 7.0
+"""psycopg-pool doubles the pause between attempts without a bound; after this long it is started anew: 4 s at most."""
+_AWAY_PATIENCE_SECONDS: Final = 0.25
+"""While PostgreSQL is known to be away, new requests are not kept waiting for it."""
+_FOREVER: Final = 10 * 365 * 86_400.0
+_CLOSE_SECONDS: Final = 2.0
+_ABANDON_TURNS: Final = 10
+
+
+class NoConnection(Exception):
+    """None could be had in time. Nothing was sent."""
+
+
+class AttemptTimeout(Exception):
+    """It was sent, and took too long. Its connection is closed."""
+
+
+class Line:
+    """Connections, and what is known of PostgreSQL at the other end."""
+
+    def __init__(self, conninfo: str, connections: int) -> None:
+        self._pool: Final = AsyncConnectionPool(
+            parameters(conninfo),
+            connection_class=LeaseConnection,
+            min_size=connections,
+            max_size=connections,
+            open=False,
+            configure=self._configure,
+            name="leases",
+            # Closing a connection that works could mean not getting another: the server may be out of slots.
+            max_lifetime=_FOREVER,
+            reconnect_timeout=_GIVE_UP_SECONDS,
+            reconnect_failed=self._start_anew,
+        )
+        self._away = False
+
+    async def open(self) -> None:
+        """Begin to connect; returns at once."""
+        # It tells of every single request at INFO, and its warnings are told here with their fields.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection; twice does no harm."""
+        await self._pool.close(timeout=_CLOSE_SECONDS)
+
+    async def use(self, work: Callable[[LeaseConnection], Awaitable[T]], *, wait_seconds: float, seconds: float) -> T:
+        """Do *work* on a connection within *seconds*, after at most *wait_seconds* for getting it.
+
+        Raises NoConnection, AttemptTimeout, psycopg.Error, and whatever *work* raises. A connection that may be unfit
+        is closed.
+        """
+        connection = await self._get(wait_seconds)
+        try:
+            result = await self._bounded(work, connection, seconds)
+        except psycopg.Error as error:
+            if fault_of(error) in {Fault.GONE, Fault.READ_ONLY}:
+                self._lost(told(error))
+                await connection.close()
+            raise
+        else:
+            self._away = False
+            return result
+        finally:
+            await self._pool.putconn(connection)
+
+    async def _get(self, wait_seconds: float) -> LeaseConnection:
+        patience = min(wait_seconds, _AWAY_PATIENCE_SECONDS) if self._away else wait_seconds
+        try:
+            return await self._pool.getconn(timeout=patience)
+        except PoolTimeout:
+            self._lost(f"no connection within {patience:.2f}s")
+            raise NoConnection("no connection to PostgreSQL") from None
+        except PoolClosed:
+            raise NoConnection("the leases are stopped") from None
+
+    async def _bounded(
+        self, work: Callable[[LeaseConnection], Awaitable[T]], connection: LeaseConnection, seconds: float
+    ) -> T:
+        async def doing() -> T:
+            return await work(connection)
+
+        task = asyncio.get_running_loop().create_task(doing(), name="lease-statement")
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        finally:
+            if not task.done():
+                await _abandon(task, connection)
+        if not task.done() or task.cancelled():
+            self._lost(f"no answer within {seconds:.2f}s")
+            raise AttemptTimeout
+        return task.result()
+
+    async def _configure(self, connection: LeaseConnection) -> None:
+        await configure(connection)
+        log.info("lease connection opened", extra={"backend": connection.info.backend_pid})
+
+    async def _start_anew(self, pool: AsyncConnectionPool[LeaseConnection]) -> None:
+        self._lost("could not connect")
+        if not pool.closed:
+            await pool.check()
+
+    def _lost(self, reason: str) -> None:
+        if not self._away:
+            log.warning("lease connection lost", extra={"reason": reason})
+        self._away = True
+
+
+async def _abandon(task: "asyncio.Task[T]", connection: LeaseConnection) -> None:
+    # psycopg answers the first cancellation by politely asking PostgreSQL to cancel, and waits up to ten seconds for
+    # that; the next one makes it stop. PostgreSQL ends the statement by itself at its statement_timeout.
+    for _ in range(_ABANDON_TURNS):
+        if task.done():
+            break
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait({task}, timeout=1.0)
+    await connection.close()

@@ -1,0 +1,56 @@
+"""The table that leases live in, as SQL that may be run again and again. Pure."""
+
+from typing import Final
+
+from poolguard.lease.terms import MAX_TOKEN
+
+TABLE: Final = "lease"
+SEQUENCE: Final = "lease_token"
+
+_DDL: Final = """\
+-- poolguard's leases. Safe to run again. Whoever poolguard connects as needs:
+--   GRANT USAGE ON SCHEMA {schema} TO role;
+--   GRANT SELECT, INSERT, UPDATE ON {schema}.lease TO role;
+--   GRANT USAGE ON SEQUENCE {schema}.lease_token TO role;
+CREATE SCHEMA IF NOT EXISTS {schema};
+
+-- One counter for all names, outside of the table: deleting rows can't make a token come back.
+CREATE SEQUENCE IF NOT EXISTS {schema}.lease_token;
+
+-- Logged, not UNLOGGED: an unlogged table is emptied by a crash and missing after a failover.
+-- Only the name is indexed, and half of each page stays free: a renewal updates in place (HOT).
+-- vacuum_truncate would take an exclusive lock that renewals wait for.
+CREATE TABLE IF NOT EXISTS {schema}.lease (
+  name        text        PRIMARY KEY,
+  holder      text,
+  request_id  text,
+  token       bigint      NOT NULL DEFAULT 0 CHECK (token BETWEEN 0 AND {max_token}),
+  timeline    integer     NOT NULL DEFAULT 0,
+  ttl         interval    NOT NULL DEFAULT '0',
+  acquired_at timestamptz,
+  renewed_at  timestamptz,
+  expires_at  timestamptz NOT NULL DEFAULT 'epoch',
+  transitions integer     NOT NULL DEFAULT 0,
+  metadata    jsonb
+) WITH (
+  fillfactor = 50,
+  vacuum_truncate = false,
+  autovacuum_vacuum_scale_factor = 0,
+  autovacuum_vacuum_threshold = 200
+);
+
+COMMENT ON TABLE {schema}.lease IS 'Leases held through poolguard: one row a name, kept for ever';
+"""
+
+
+def ddl(schema: str) -> str:
+    """SQL that creates everything the leases need in *schema*, where it is missing."""
+    return _DDL.format(schema=quoted(schema), max_token=MAX_TOKEN)
+
+
+def quoted(identifier: str) -> str:
+    """*identifier* as SQL takes it literally. Raises ValueError for what PostgreSQL can't name."""
+    if not identifier or "\0" in identifier or len(identifier.encode()) > 63:
+        raise ValueError("a PostgreSQL name has 1 to 63 bytes and no zero byte")
+    doubled = identifier.replace('"', '""')
+    return f'"{doubled}"'

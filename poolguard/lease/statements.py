@@ -1,0 +1,132 @@
+"""Every SQL statement about a lease. Only PostgreSQL's clock is ever asked, and only after locks were waited for."""
+
+from typing import Final
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from poolguard.lease.schema import SEQUENCE, TABLE
+from poolguard.lease.terms import Row, TermKey, Wanted
+
+_COLUMNS: Final = """
+  lease.name, lease.holder, lease.request_id, lease.token, lease.timeline,
+  extract(epoch FROM lease.ttl)::float8 AS ttl_seconds,
+  lease.acquired_at, lease.renewed_at, lease.transitions, lease.metadata,
+  extract(epoch FROM lease.expires_at - clock_timestamp())::float8 AS valid_for_seconds
+"""
+
+# Costs no lock and writes nothing: what losers of an election send all day.
+_READ: Final = "SELECT {columns} FROM {table} AS lease WHERE name = %(name)s"
+
+_READ_ALL: Final = """
+SELECT {columns} FROM {table} AS lease
+ WHERE name > %(after)s AND starts_with(name, %(prefix)s) ORDER BY name LIMIT %(limit)s
+"""
+
+# An empty row, so that a first term and a later one begin the same way. Waits for another session's first insert.
+_INTRODUCE: Final = "INSERT INTO {table} (name) VALUES (%(name)s) ON CONFLICT (name) DO NOTHING"
+
+# FOR UPDATE waits for transactions that are fenced by the old term (they hold FOR KEY SHARE).
+_LOCK: Final = "SELECT FROM {table} WHERE name = %(name)s FOR UPDATE"
+
+# `|` puts the timeline into the high bits: tokens of a branch that was lost in a failover never come again.
+_TAKE: Final = """
+UPDATE {table} AS lease
+   SET holder = %(holder)s, request_id = %(request_id)s, metadata = %(metadata)s, timeline = %(timeline)s,
+       token = greatest(token + 1, %(floor)s::bigint + 1,
+                        (%(timeline)s::bigint << 32) | (nextval({sequence}) & 4294967295)),
+       ttl = make_interval(secs => %(ttl_seconds)s), transitions = transitions + 1,
+       acquired_at = clock_timestamp(), renewed_at = clock_timestamp(),
+       expires_at = clock_timestamp() + make_interval(secs => %(ttl_seconds)s)
+ WHERE name = %(name)s
+RETURNING {columns}
+"""
+
+_GRACE: Final = """
+UPDATE {table} AS lease SET timeline = %(timeline)s, expires_at = clock_timestamp() + ttl
+ WHERE name = %(name)s
+RETURNING {columns}
+"""
+
+# A renewal of its own statement would read the clock before it waits for the row's lock, and PostgreSQL does not look
+# again if the other transaction only locked the row: a term that ended during the wait would come back to life.
+_LOCK_TERM: Final = """
+SELECT FROM {table} WHERE name = %(name)s AND holder = %(holder)s AND token = %(token)s FOR NO KEY UPDATE
+"""
+
+# The second way to be alive: nobody took the term since a failover that may have swallowed its last renewals.
+_RENEW: Final = """
+UPDATE {table} AS lease
+   SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + ttl, timeline = %(timeline)s
+ WHERE name = %(name)s AND holder = %(holder)s AND token = %(token)s
+   AND (expires_at > clock_timestamp() OR (timeline > 0 AND timeline < %(timeline)s))
+RETURNING {columns}
+"""
+
+# The row stays, and its token with it.
+_RELEASE: Final = """
+UPDATE {table} AS lease SET holder = NULL, expires_at = least(expires_at, clock_timestamp())
+ WHERE name = %(name)s AND holder = %(holder)s AND token = %(token)s
+RETURNING {columns}
+"""
+
+# Fails if a column is missing; says whether each right is there.
+_PROBE: Final = """
+SELECT has_table_privilege({table_name}, 'SELECT') AND has_table_privilege({table_name}, 'INSERT')
+       AND has_table_privilege({table_name}, 'UPDATE') AND has_sequence_privilege({sequence}, 'USAGE') AS allowed
+  FROM (SELECT count(*) FROM (SELECT {columns} FROM {table} AS lease LIMIT 0) AS none) AS columns
+"""
+
+
+class Statements:
+    """The statements, for the table in one schema."""
+
+    def __init__(self, schema: str) -> None:
+        table = sql.Identifier(schema, TABLE)
+        parts = {
+            "columns": sql.SQL(_COLUMNS),
+            "table": table,
+            "table_name": sql.Literal(_dotted(schema, TABLE)),
+            "sequence": sql.Literal(_dotted(schema, SEQUENCE)),
+        }
+
+        def made(text: str) -> sql.Composed:
+            return sql.SQL(text).format(**parts)
+
+        self.read: Final = made(_READ)
+        self.read_all: Final = made(_READ_ALL)
+        self.introduce: Final = made(_INTRODUCE)
+        self.lock: Final = made(_LOCK)
+        self.take: Final = made(_TAKE)
+        self.grace: Final = made(_GRACE)
+        self.lock_term: Final = made(_LOCK_TERM)
+        self.renew: Final = made(_RENEW)
+        self.release: Final = made(_RELEASE)
+        self.probe: Final = made(_PROBE)
+
+
+def _dotted(schema: str, name: str) -> str:
+    return sql.Identifier(schema, name).as_string(None)
+
+
+def of_wish(wish: Wanted, *, timeline: int, floor: int) -> dict[str, object]:
+    """Give the parameters of `take`."""
+    return {
+        "name": wish.name,
+        "holder": wish.holder,
+        "request_id": wish.request_id,
+        "metadata": None if wish.metadata is None else Jsonb(wish.metadata),
+        "ttl_seconds": wish.ttl_seconds,
+        "timeline": timeline,
+        "floor": floor,
+    }
+
+
+def of_term(term: TermKey, *, timeline: int = 0) -> dict[str, object]:
+    """Give the parameters of what is done to exactly one term."""
+    return {"name": term.name, "holder": term.holder, "token": term.token, "timeline": timeline}
+
+
+def row_of(record: dict[str, object]) -> Row:
+    """Build the Row from what the statements return."""
+    return Row(**{key: value for key, value in record.items() if key in Row.__slots__})  # type: ignore[arg-type]

@@ -1,0 +1,329 @@
+"""The leases in PostgreSQL: each request on a connection of its own few, tried again while that can't do harm."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+import psycopg
+
+from poolguard.core.clock import Clock
+from poolguard.core.errors import LeaseUnavailable, LeaseUnknown
+from poolguard.lease import rules, schema, statements
+from poolguard.lease.connection import Fault, LeaseConnection, fault_of, told
+from poolguard.lease.line import AttemptTimeout, Line, NoConnection
+from poolguard.lease.statements import Statements
+from poolguard.lease.terms import Row, TermKey, Wanted
+from poolguard.settings.model import Leases
+
+T = TypeVar("T")
+Work = Callable[[LeaseConnection], Awaitable[T]]
+
+ATTEMPT_SECONDS: Final = 2.0
+"""What one attempt may take before its connection is given up and the next one is tried."""
+_PREPARE_SECONDS: Final = 15.0
+_MAX_ATTEMPTS: Final = 8
+PRINT_SCHEMA: Final = "Let a DBA run the output of `poolguard print-schema --sql` and grant what it names."
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The term is the caller's. *sent_at* is on `Clock.boottime`, from before PostgreSQL was asked."""
+
+    row: Row
+    sent_at: float
+    replayed: bool
+    """The same wish had been granted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBy:
+    """Somebody else's term runs."""
+
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The same wish was granted before, and that term is over."""
+
+    row: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The term runs on."""
+
+    row: Row
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The term that was named does not run any more, or never did; *row* is what there is now."""
+
+    row: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The term is over and the name free, by this request or an earlier one."""
+
+    row: Row
+
+
+class Store(Protocol):
+    """What the manager asks of the store. Every call may raise LeaseUnavailable; those that write, LeaseUnknown.
+
+    *deadline* is on the monotonic clock.
+    """
+
+    async def open(self) -> None:
+        """Begin to connect; returns at once."""
+        ...
+
+    async def prepare(self) -> None:
+        """Return once the table can be used; creates it if that is wanted."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+    async def acquire(
+        self, wish: Wanted, *, floor: int, earlier_token: int | None, deadline: float
+    ) -> Granted | HeldBy | Spent:
+        """Begin a term if nobody's runs; its token is above *floor*."""
+        ...
+
+    async def renew(self, term: TermKey, *, deadline: float) -> Renewed | Over:
+        """Let exactly *term* run for its whole time to live again."""
+        ...
+
+    async def release(self, term: TermKey, *, deadline: float) -> Released | Over:
+        """End exactly *term*; again does no harm."""
+        ...
+
+    async def read(self, name: str, *, deadline: float) -> Row | None:
+        """Return the lease as it stands."""
+        ...
+
+    async def read_all(self, *, after: str, prefix: str, limit: int, deadline: float) -> Sequence[Row]:
+        """Return the leases by name, from the first one past *after*."""
+        ...
+
+
+class LeaseStore:
+    """The Store on PostgreSQL. *conninfo* is a libpq URL or conninfo; raises SettingsError if it can't be read."""
+
+    def __init__(self, conninfo: str, settings: Leases, clock: Clock) -> None:
+        self._schema: Final = settings.schema
+        self._create: Final = settings.create_schema
+        self._sql: Final = Statements(settings.schema)
+        self._clock: Final = clock
+        self._line: Final = Line(conninfo, settings.connections)
+
+    async def open(self) -> None:
+        """Begin to connect; connections that break are replaced in the background until close()."""
+        await self._line.open()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._line.close()
+
+    async def prepare(self) -> None:
+        """Make sure that the table can be used. Raises LeaseUnavailable that says what the operator can do."""
+        deadline = self._clock.monotonic() + _PREPARE_SECONDS
+        if await self._run(self._usable, deadline=deadline, attempt_seconds=_PREPARE_SECONDS):
+            return
+        if not self._create:
+            raise LeaseUnavailable(
+                f"schema {self._schema!r} has no lease table, and leases.create_schema is false", hint=PRINT_SCHEMA
+            )
+        await self._run(self._create_all, deadline=deadline, attempt_seconds=_PREPARE_SECONDS)
+
+    async def acquire(
+        self, wish: Wanted, *, floor: int, earlier_token: int | None, deadline: float
+    ) -> Granted | HeldBy | Spent:
+        """Begin a term if nobody's runs. A lost answer is found again: the wish carries its own id."""
+
+        async def work(connection: LeaseConnection) -> Granted | HeldBy | Spent:
+            sent_at = self._clock.boottime()
+            row = await self._one(connection, self._sql.read, {"name": wish.name})
+            decision = rules.judge(row, wish, timeline=connection.timeline, earlier_token=earlier_token)
+            if not isinstance(decision, rules.Take | rules.Grace):
+                return _answer(decision, row, sent_at)
+            return await self._take(connection, wish, floor=floor, earlier_token=earlier_token)
+
+        return await self._run(work, deadline=deadline)
+
+    async def _take(
+        self, connection: LeaseConnection, wish: Wanted, *, floor: int, earlier_token: int | None
+    ) -> Granted | HeldBy | Spent:
+        async with connection.transaction():
+            await connection.execute(self._sql.introduce, {"name": wish.name})
+            await connection.execute(self._sql.lock, {"name": wish.name})
+            sent_at = self._clock.boottime()
+            row = await self._one(connection, self._sql.read, {"name": wish.name})
+            if row is None:
+                raise LeaseUnavailable("the lease's row was deleted by somebody in this very moment")
+            decision = rules.judge(row, wish, timeline=connection.timeline, earlier_token=earlier_token)
+            parameters = statements.of_wish(wish, timeline=connection.timeline, floor=floor)
+            match decision:
+                case rules.Take():
+                    taken = await self._one(connection, self._sql.take, parameters)
+                    assert taken is not None, "a locked row can't vanish"
+                    return Granted(taken, sent_at, replayed=False)
+                case rules.Grace():
+                    spared = await self._one(connection, self._sql.grace, parameters)
+                    assert spared is not None, "a locked row can't vanish"
+                    return HeldBy(spared)
+                case _:
+                    return _answer(decision, row, sent_at)
+
+    async def renew(self, term: TermKey, *, deadline: float) -> Renewed | Over:
+        """Let *term* run on, if PostgreSQL's clock, read once the row is ours, says that it still runs."""
+
+        async def work(connection: LeaseConnection) -> Renewed | Over:
+            parameters = statements.of_term(term, timeline=connection.timeline)
+            sent_at = self._clock.boottime()
+            try:
+                async with connection.transaction():
+                    await connection.execute(self._sql.lock_term, parameters)
+                    renewed = await self._one(connection, self._sql.renew, parameters)
+                if renewed is not None:
+                    return Renewed(renewed, sent_at)
+            except psycopg.errors.LockNotAvailable:
+                row = await self._one(connection, self._sql.read, {"name": term.name})
+                if row is not None and _is(row, term) and row.running:
+                    raise
+                return Over(row)
+            return Over(await self._one(connection, self._sql.read, {"name": term.name}))
+
+        return await self._run(work, deadline=deadline)
+
+    async def release(self, term: TermKey, *, deadline: float) -> Released | Over:
+        """End *term* now; the row stays, and its token with it."""
+
+        async def work(connection: LeaseConnection) -> Released | Over:
+            released = await self._one(connection, self._sql.release, statements.of_term(term))
+            if released is not None:
+                return Released(released)
+            row = await self._one(connection, self._sql.read, {"name": term.name})
+            if row is not None and row.holder is None and row.token == term.token:
+                return Released(row)
+            return Over(row)
+
+        return await self._run(work, deadline=deadline)
+
+    async def read(self, name: str, *, deadline: float) -> Row | None:
+        """Return the lease as it stands; None if nobody has ever held it."""
+
+        async def work(connection: LeaseConnection) -> Row | None:
+            return await self._one(connection, self._sql.read, {"name": name})
+
+        return await self._run(work, deadline=deadline, writes=False)
+
+    async def read_all(self, *, after: str, prefix: str, limit: int, deadline: float) -> Sequence[Row]:
+        """Return up to *limit* leases whose names begin with *prefix* and come after *after*, by name."""
+
+        async def work(connection: LeaseConnection) -> Sequence[Row]:
+            found = await connection.execute(self._sql.read_all, {"after": after, "prefix": prefix, "limit": limit})
+            return [statements.row_of(record) for record in await found.fetchall()]
+
+        return await self._run(work, deadline=deadline, writes=False)
+
+    async def _usable(self, connection: LeaseConnection) -> bool:
+        try:
+            record = await (await connection.execute(self._sql.probe)).fetchone()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return False
+        if record is None or not record["allowed"]:
+            raise LeaseUnavailable(
+                f"this role may not read and write the lease table in schema {self._schema!r}", hint=PRINT_SCHEMA
+            )
+        return True
+
+    async def _create_all(self, connection: LeaseConnection) -> None:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '12s'")
+            # CREATE ... IF NOT EXISTS of two sessions at once fails with unique_violation in one of them.
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('poolguard.lease', 0))")
+            await connection.execute(schema.ddl(self._schema).encode())
+
+    async def _one(self, connection: LeaseConnection, statement: object, parameters: dict[str, object]) -> Row | None:
+        record = await (await connection.execute(statement, parameters)).fetchone()  # type: ignore[call-overload]
+        return None if record is None else statements.row_of(record)
+
+    async def _run(
+        self,
+        work: Work[T],
+        *,
+        deadline: float,
+        writes: bool = True,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+    ) -> T:
+        """Carry out *work*, again after faults of the connection: every piece of work may be repeated safely."""
+        maybe_done, last = False, "no time was left"
+        for _ in range(_MAX_ATTEMPTS):
+            remaining = deadline - self._clock.monotonic()
+            if remaining <= 0:
+                break
+            try:
+                return await self._line.use(work, wait_seconds=remaining, seconds=min(remaining, attempt_seconds))
+            except NoConnection as error:
+                last = str(error)
+                break
+            except AttemptTimeout:
+                maybe_done, last = writes, f"no answer within {attempt_seconds:g}s"
+            except psycopg.Error as error:
+                fault, last = fault_of(error), told(error)
+                maybe_done |= writes and fault is Fault.GONE
+                if fault in _FINAL:
+                    if maybe_done:
+                        break
+                    raise self._final(fault, last) from error
+        if maybe_done:
+            raise LeaseUnknown(
+                "PostgreSQL did not answer: whether the lease was changed is unknown",
+                detail=last,
+                hint="Repeat the same request: with the same token or requestId that is always safe.",
+            )
+        raise LeaseUnavailable("PostgreSQL can't be asked about leases: nothing was changed", detail=last)
+
+    def _final(self, fault: Fault, last: str) -> LeaseUnavailable:
+        match fault:
+            case Fault.LOCKED:
+                return LeaseUnavailable(
+                    "another transaction keeps the lease's row locked: nothing was changed",
+                    detail=last,
+                    hint="A transaction fenced by the last term may still run. Try again.",
+                )
+            case Fault.NO_SCHEMA:
+                return LeaseUnavailable(
+                    f"the lease table in schema {self._schema!r} is missing, outdated or not ours to use",
+                    detail=last,
+                    hint=PRINT_SCHEMA,
+                )
+            case _:
+                return LeaseUnavailable("PostgreSQL refused: nothing was changed", detail=last)
+
+
+_FINAL: Final = frozenset({Fault.LOCKED, Fault.NO_SCHEMA, Fault.REFUSED})
+
+
+def _answer(decision: rules.Decision, row: Row | None, sent_at: float) -> Granted | HeldBy | Spent:
+    match decision:
+        case rules.Replay():
+            assert row is not None, "only a row can be replayed"
+            return Granted(row, sent_at, replayed=True)
+        case rules.Held():
+            assert row is not None, "only a row can be held"
+            return HeldBy(row)
+        case rules.Spent():
+            return Spent(row)
+        case _:
+            raise AssertionError(f"{decision} is carried out under the lock")
+
+
+def _is(row: Row, term: TermKey) -> bool:
+    return (row.name, row.holder, row.token) == (term.name, term.holder, term.token)

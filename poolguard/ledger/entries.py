@@ -1,0 +1,88 @@
+"""One session's line in the ledger.
+
+Written on the hot path, so: plain attributes, nothing computed, nothing formatted. Times are on the monotonic
+clock. A statement is kept as the bytes that the client sent; it is fingerprinted only when somebody reads.
+"""
+
+from collections import deque
+from enum import StrEnum
+from typing import Final
+
+from poolguard.core.ids import ServerId, SessionId, TransactionId
+
+RECENT_STATEMENTS: Final = 8
+"""How many statements of an open transaction are remembered."""
+
+
+class Phase(StrEnum):
+    """Where a session stands. It holds a server in the phases from ACTIVE on."""
+
+    LOGIN = "login"
+    IDLE = "idle"
+    DEFERRED = "transaction begun, nothing held"
+    WAITING = "waiting for a server"
+    ENDED = "transaction ended by the guard"
+    ACTIVE = "active"
+    IDLE_IN_TRANSACTION = "idle in transaction"
+    FAILED_TRANSACTION = "idle in transaction (aborted)"
+    PINNED = "idle, pinned"
+
+
+class SessionEntry:
+    """What one session is doing. Only the relay writes to it."""
+
+    __slots__ = (
+        "application_name",
+        "backend_pid",
+        "began_at",
+        "checkout",
+        "client_address",
+        "connected_at",
+        "database",
+        "held_since",
+        "phase",
+        "phase_since",
+        "pin",
+        "pool",
+        "recent",
+        "server_id",
+        "session_id",
+        "statement",
+        "statement_since",
+        "statements",
+        "user",
+    )
+
+    def __init__(self, session_id: SessionId, *, client_address: str, connected_at: float) -> None:
+        self.session_id: Final = session_id
+        self.client_address: Final = client_address
+        """`127.0.0.1:40312`, or `unix`."""
+        self.connected_at: Final = connected_at
+        self.user = ""
+        self.database = ""
+        self.application_name = ""
+        self.pool = ""
+        self.phase = Phase.LOGIN
+        self.phase_since = connected_at
+        self.checkout = 0
+        """Grows with every checkout; with `session_id` it names the transaction."""
+        self.server_id = ServerId(0)
+        """The server that is held; 0 for none."""
+        self.backend_pid = 0
+        self.held_since = 0.0
+        self.began_at = 0.0
+        """When the client began the transaction: its BEGIN, even a deferred one, or its first statement."""
+        self.statement = b""
+        """The latest SQL text as the client sent it: at most 8 KiB, perhaps cut off in the middle of a token."""
+        self.statement_since = 0.0
+        self.statements = 0
+        """Statements of this checkout so far."""
+        self.recent: deque[bytes] = deque(maxlen=RECENT_STATEMENTS)
+        """Texts of the open transaction block's latest statements, newest last."""
+        self.pin = ""
+        """Why the server outlives the transaction; empty for no pin."""
+
+    @property
+    def transaction_id(self) -> TransactionId:
+        """The name under which this checkout can be acted on."""
+        return TransactionId(self.session_id, self.checkout)

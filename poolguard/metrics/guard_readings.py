@@ -1,0 +1,50 @@
+"""The guard: matches, actions, budget, sweeps. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from poolguard.guard.counters import GuardCounters
+from poolguard.guard.history import Action, RuleName
+from poolguard.ledger.hands import Outcome
+from poolguard.metrics import catalogue as c
+from poolguard.metrics.reading import Reading
+from poolguard.settings.model import Ladder, PolicyMode, Settings
+
+RULES: Final = tuple(rule.value for rule in RuleName)
+STEPS: Final = tuple(action.value for action in Action)
+
+
+def guard_readings(guard: GuardCounters, settings: Settings) -> Iterator[Reading]:
+    """Everything that the guard counts, with zeros for what the policies can do and have not done yet."""
+    matches = Counter({(rule, mode.value): 0 for rule in RULES for mode in PolicyMode})
+    matches.update(guard.matches)
+    for rule_and_mode, number in matches.items():
+        yield Reading(c.POLICY_MATCHES, rule_and_mode, number)
+    actions = Counter(dict.fromkeys(possible_actions(settings), 0))
+    actions.update(guard.actions)
+    for labels, number in actions.items():
+        yield Reading(c.POLICY_ACTIONS, labels, number)
+    for policy in {**settings.policies, **guard.budget_exhausted, **guard.spared}:
+        yield Reading(c.BUDGET_EXHAUSTED, (policy,), guard.budget_exhausted[policy])
+        yield Reading(c.BUDGET_SPENT, (policy,), int(policy in guard.exhausted_now))
+        yield Reading(c.SPARED, (policy,), guard.spared[policy])
+    yield Reading(c.GUARD_SWEEPS, (), guard.sweeps)
+    yield Reading(c.GUARD_SWEEP_FAILURES, (), guard.sweep_failures)
+    yield Reading(c.GUARD_LATE_SWEEPS, (), guard.late_sweeps)
+    yield Reading(c.GUARD_SWEEP_SECONDS, (), guard.sweep_seconds)
+
+
+def possible_actions(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
+    """Pool, rule, action, outcome of each step that some pool's policy has, done or failed.
+
+    They are there from the start, so that `increase()` sees the first one; rarer outcomes come when they come.
+    """
+    for pool_name, pool in settings.pools.items():
+        policy = settings.policies.get(pool.policy)
+        for rule in RULES:
+            ladder: Ladder | None = getattr(policy, rule, None)
+            for step in STEPS:
+                if ladder is not None and getattr(ladder, step) is not None:
+                    for outcome in (Outcome.DONE, Outcome.FAILED):
+                        yield pool_name, rule, step, outcome.value

@@ -1,0 +1,72 @@
+"""All pools, which session goes to which, and what a reload does to them."""
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Generic, TypeVar
+
+from poolguard.core.clock import Clock
+from poolguard.pool.pool import Pool, PooledServer
+from poolguard.pool.snapshot import PoolSnapshot
+from poolguard.settings.model import Pool as PoolSettings
+from poolguard.settings.model import Route
+
+S = TypeVar("S", bound=PooledServer)
+
+
+def choose_pool(
+    *,
+    database: str,
+    user: str,
+    application_name: str,
+    pools: Iterable[str],
+    routes: Iterable[Route],
+    default_pool: str,
+) -> str:
+    """The pool of a session: the first route that matches, else its database's name, else the default."""
+    for route in routes:
+        wanted = route.match
+        if (
+            (wanted.application_name is None or fnmatchcase(application_name, wanted.application_name))
+            and (wanted.user is None or fnmatchcase(user, wanted.user))
+            and (wanted.database is None or fnmatchcase(database, wanted.database))
+        ):
+            return route.pool
+    return database if database in pools else default_pool
+
+
+class Registry(Generic[S]):
+    """The pools by name."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.pools: dict[str, Pool[S]] = {}
+
+    def add(self, pool: Pool[S]) -> None:
+        """Take *pool* in. Its name must be new."""
+        assert pool.name not in self.pools, f"pool {pool.name!r} is there already"
+        self.pools[pool.name] = pool
+
+    def apply(self, wanted: dict[str, PoolSettings], make: Callable[[str, PoolSettings], Pool[S]]) -> list[Pool[S]]:
+        """After a reload: add new pools, resize those that stay; returned are those that went: the caller ends them."""
+        for name, settings in wanted.items():
+            if name in self.pools:
+                self.pools[name].resize(settings)
+            else:
+                self.add(make(name, settings))
+        return [self.pools.pop(name) for name in list(self.pools) if name not in wanted]
+
+    def maintain(self) -> None:
+        """Once a second."""
+        now = self._clock.monotonic()
+        for pool in self.pools.values():
+            pool.maintain(now)
+
+    def snapshots(self) -> list[PoolSnapshot]:
+        """Every pool at this moment, in the order of the settings."""
+        now = self._clock.monotonic()
+        return [pool.snapshot(now) for pool in self.pools.values()]
+
+    def stop(self) -> None:
+        """Close everything."""
+        for pool in self.pools.values():
+            pool.stop()

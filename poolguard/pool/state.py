@@ -1,0 +1,209 @@
+"""The books of one pool: who is idle, held, opening, waiting. Pure; every change returns what must be done now."""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from enum import StrEnum
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from poolguard.pool.snapshot import CloseReason
+
+S = TypeVar("S", bound=Hashable)
+W = TypeVar("W", bound=Hashable)
+
+MAX_OPENING: Final = 8
+"""How many servers of one pool may be opening at once: a cold pool warms quickly, PostgreSQL is not stormed."""
+
+
+class Grant(Generic[S, W]):
+    """Hand *server* to *waiter*, which came at *since* (monotonic); if the waiter refuses, give the server back.
+
+    A plain class: one is made per hand-over under load, and a NamedTuple or frozen dataclass takes twice as long.
+    """
+
+    __slots__ = ("server", "since", "waiter")
+    __match_args__ = ("waiter", "server", "since")
+
+    def __init__(self, waiter: W, server: S, since: float) -> None:
+        self.waiter = waiter
+        self.server = server
+        self.since = since
+
+
+class Open(NamedTuple):
+    """Start opening one server; answer with opened() or open_failed()."""
+
+
+class Close(NamedTuple, Generic[S]):
+    """Close *server*, which has already left the books."""
+
+    server: S
+    reason: CloseReason
+
+
+class Refusal(StrEnum):
+    """Why a waiter is sent away."""
+
+    QUEUE_FULL = "queue_full"
+    TIMEOUT = "timeout"
+
+
+class Refuse(NamedTuple, Generic[W]):
+    """Send *waiter* away."""
+
+    waiter: W
+    reason: Refusal
+    waited: float
+
+
+Effect = Grant[S, W] | Open | Close[S] | Refuse[W]
+NOTHING: Final = ()
+
+
+class PoolState(Generic[S, W]):
+    """See the package's docstring for the invariants; `check` asserts them."""
+
+    def __init__(self, *, size: int, max_waiting: int) -> None:
+        self.size = size
+        self.max_waiting = max_waiting
+        self.opening = 0
+        self.held: set[S] = set()
+        self._idle: deque[S] = deque()
+        """Newest at the right: the most recently used server has the warmest caches."""
+        self._idle_since: dict[S, float] = {}
+        self._waiting: OrderedDict[W, float] = OrderedDict()
+        """Each with the moment it came, first come first."""
+
+    @property
+    def idle(self) -> int:
+        """Servers at rest."""
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Waiters in the queue."""
+        return len(self._waiting)
+
+    @property
+    def total(self) -> int:
+        """Servers in whatever place."""
+        return len(self._idle) + len(self.held) + self.opening
+
+    def take(self) -> S | None:
+        """Check a server out at once, or None: then `enqueue`."""
+        if self._idle:
+            server = self._idle.pop()
+            self.held.add(server)
+            return server
+        return None
+
+    def enqueue(self, waiter: W, now: float) -> tuple[Effect[S, W], ...]:
+        """Queue *waiter*, after `take` gave nothing."""
+        assert not self._idle, "a waiter queues while a server is idle"
+        assert waiter not in self._waiting, "a waiter has one place"
+        if len(self._waiting) >= self.max_waiting:
+            return (Refuse(waiter, Refusal.QUEUE_FULL, 0.0),)
+        self._waiting[waiter] = now
+        return self.want() if len(self.held) + self.opening < self.size else NOTHING
+
+    def want(self) -> tuple[Effect[S, W], ...]:
+        """Open as many servers as the queue wants and the limits allow."""
+        room = min(self.size - self.total, MAX_OPENING - self.opening, len(self._waiting) - self.opening)
+        if room <= 0:
+            return NOTHING
+        self.opening += room
+        return (Open(),) * room
+
+    def want_idle(self, min_idle: int) -> tuple[Effect[S, W], ...]:
+        """Open servers ahead of need until *min_idle* are at rest or on their way."""
+        lacking = min_idle - len(self._idle) - self.opening
+        room = min(self.size - self.total, MAX_OPENING - self.opening, lacking)
+        if room <= 0:
+            return NOTHING
+        self.opening += room
+        return (Open(),) * room
+
+    def give_back(self, server: S, now: float) -> tuple[Effect[S, W], ...]:
+        """A held server is clean and free: to the first waiter, or to rest."""
+        if server not in self.held:
+            return NOTHING  # it was lost meanwhile
+        if len(self.held) + len(self._idle) + self.opening > self.size:
+            self.held.remove(server)
+            return (Close(server, CloseReason.SHRUNK),)
+        if self._waiting:
+            waiter, since = self._waiting.popitem(last=False)
+            return (Grant(waiter, server, since),)
+        self.held.remove(server)
+        self._idle.append(server)
+        self._idle_since[server] = now
+        return NOTHING
+
+    def opened(self, server: S, *, now: float) -> tuple[Effect[S, W], ...]:
+        """An Open has brought *server*."""
+        assert self.opening > 0, "opened without Open"
+        self.opening -= 1
+        self.held.add(server)
+        return self.give_back(server, now)
+
+    def open_failed(self) -> None:
+        """An Open has failed. Whoever waits goes on waiting; call `want` when it may be tried again."""
+        assert self.opening > 0, "open_failed without Open"
+        self.opening -= 1
+
+    def lost(self, server: S) -> tuple[Effect[S, W], ...]:
+        """*server* is gone, wherever it was; safe to repeat."""
+        if server in self.held:
+            self.held.remove(server)
+        elif server in self._idle_since and server in self._idle:
+            self._idle.remove(server)
+        self._idle_since.pop(server, None)
+        return self.want()
+
+    def withdraw(self, waiter: W) -> bool:
+        """*waiter* gives up its place; False if it has none any more."""
+        return self._waiting.pop(waiter, None) is not None
+
+    def withdraw_all(self) -> list[W]:
+        """Empty the queue, first come first."""
+        waiters = list(self._waiting)
+        self._waiting.clear()
+        return waiters
+
+    def expire(self, now: float, timeout: float) -> tuple[Effect[S, W], ...]:
+        """Send away who has waited for *timeout* seconds."""
+        refused: list[Effect[S, W]] = []
+        while self._waiting and (since := next(iter(self._waiting.values()))) + timeout <= now:
+            waiter, _ = self._waiting.popitem(last=False)
+            refused.append(Refuse(waiter, Refusal.TIMEOUT, now - since))
+        return tuple(refused)
+
+    def oldest_since(self) -> float | None:
+        """When the head of the queue came; None without a queue."""
+        return next(iter(self._waiting.values())) if self._waiting else None
+
+    def rested(self, now: float) -> list[tuple[S, float]]:
+        """Idle servers, the longest at rest first, each with its seconds of rest."""
+        return [(server, now - self._idle_since[server]) for server in self._idle]
+
+    def retire(self, server: S, reason: CloseReason) -> tuple[Effect[S, W], ...]:
+        """Close *server* if it is idle; a held one is left alone."""
+        if server not in self._idle:
+            return NOTHING
+        self._idle.remove(server)
+        del self._idle_since[server]
+        return (Close(server, reason), *self.want())
+
+    def retire_surplus(self) -> tuple[Effect[S, W], ...]:
+        """After the size shrank: close idle servers beyond it."""
+        effects: list[Effect[S, W]] = []
+        while self.total > self.size and self._idle:
+            effects += self.retire(self._idle[0], CloseReason.SHRUNK)
+        return tuple(effects)
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        idle = set(self._idle)
+        assert len(idle) == len(self._idle), "a server is idle twice"
+        assert not idle & self.held, "a server is idle and held"
+        assert idle <= set(self._idle_since), "an idle server's rest is not known"
+        assert self.opening >= 0, "fewer than no servers are opening"
+        assert not (self._waiting and self._idle), "somebody waits while a server is idle"

@@ -1,0 +1,169 @@
+"""The hot path from a client to the server that it holds: a plain Query or batch with the least that can be done.
+
+Breaks the same rules of the house as pipe.py, for the same reasons; whatever is not plain goes to talk.py.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+from poolguard.core.errors import ClientViolation
+from poolguard.ledger.entries import Phase, SessionEntry
+from poolguard.relay.pipe import BATCH, IN_TRANSACTION, SIMPLE, Writer, length_at
+from poolguard.wire import messages
+from poolguard.wire.text import PLAIN, Kind, classify
+
+STATEMENT_BYTES: Final = 8192
+"""How much of a statement the ledger keeps."""
+
+BEGUN: Final = messages.command_complete("BEGIN") + messages.READY[IN_TRANSACTION]
+
+_QUERY, _PARSE, _BIND, _DESCRIBE, _EXECUTE, _SYNC = b"QPBDES"
+_PORTAL: Final = b"P"[0]
+_ACTIVE: Final = Phase.ACTIVE  # an enum's attribute costs a look-up that a constant of the module does not
+
+
+def plain_batch(data: bytes) -> tuple[bytes, bytes] | None:
+    """Text and Parse of the most common batch: Parse, Bind, perhaps Describe, Execute, Sync, all without names.
+
+    None for anything else, or if *data* is not exactly that.
+    """
+    size = len(data)
+    if size < 10 or data[5]:
+        return None
+    end = 1 + length_at(data, 1)[0]
+    parse = data[:end]
+    position = end
+    while position + 6 < size:
+        tag = data[position]
+        if tag == _BIND:
+            if data[position + 5] or data[position + 6]:
+                return None
+        elif tag == _DESCRIBE:
+            if data[position + 5] != _PORTAL:
+                return None
+        elif tag != _EXECUTE:
+            return None
+        position += 1 + length_at(data, position + 1)[0]
+    if position + 5 != size or data[position] != _SYNC or length_at(data, position + 1)[0] != 4:
+        return None
+    zero = parse.find(b"\0", 6)
+    return (parse[6:zero], parse) if zero > 0 else None
+
+
+class ClientPipe(Writer):
+    """From the client to the server it holds. `gate` takes the bytes whenever things are not plain."""
+
+    __slots__ = ("entry", "gate", "server", "take", "unnamed", "unsynced")
+
+    def __init__(
+        self, transport: asyncio.Transport, *, tls: bool, entry: SessionEntry, take: Callable[[], Any]
+    ) -> None:
+        super().__init__(transport, tls=tls)
+        self.gate: Callable[[bytes], None] | None = None
+        """None on the hot path; else it is given the chunk."""
+        self.entry = entry
+        self.take = take
+        """The pool's `take`: a server at once, or None."""
+        self.server: Any = None
+        self.unsynced = False
+        """Extended messages were sent whose Sync has not been."""
+        self.unnamed: bytes | None = None
+        """The client's unnamed statement, as its Parse; gone with the next Query (PostgreSQL docs, 55.2.3)."""
+
+    def data_received(self, data: bytes) -> None:
+        """Forward one plain Query or batch with the least that can be done; leave everything else to walk()."""
+        if self.gate is not None:
+            self.gate(data)
+            return
+        tag = data[0]
+        if tag == _QUERY and len(data) > 5 and length_at(data, 1)[0] == len(data) - 1:
+            sql = data[5:-1]
+            parse = None
+        elif tag == _PARSE and (found := plain_batch(data)) is not None and not self.unsynced:
+            sql, parse = found
+        else:
+            self.walk(data)
+            return
+        verdict = classify(sql)
+        server = self.server
+        if verdict is not PLAIN and (server is None or not verdict.only_ends):
+            if verdict.kind is Kind.BEGIN and parse is None:
+                self.defer(sql, BEGUN)
+            else:
+                self.walk(data)
+            return
+        now = monotonic()
+        if server is None:
+            server = self.take()
+            if server is None:
+                self.wait(data, now, sql, parse)
+                return
+            prefix = self.attach(server, now)
+            if prefix:
+                data = prefix + data
+        elif server.skipping:
+            self.walk(data)
+            return
+        self.start(server, data, now, sql, parse)
+
+    def begun(self, data: bytes) -> None:
+        """The gate behind a deferred BEGIN: a plain Query goes out with it, in one write."""
+        if data[0] == _QUERY and len(data) > 5 and length_at(data, 1)[0] == len(data) - 1:
+            sql = data[5:-1]
+            if classify(sql) is PLAIN:
+                now = monotonic()
+                server = self.take()
+                if server is None:
+                    self.wait(data, now, sql)
+                else:
+                    self.start(server, self.attach(server, now) + data, now, sql, None)
+                return
+        self.walk(data)
+
+    def start(self, server: Any, data: bytes, now: float, sql: bytes, parse: bytes | None) -> None:
+        """Send *data*: a plain Query of *sql*, or with *parse* a plain batch; perhaps with something before it."""
+        entry = self.entry
+        if len(sql) > STATEMENT_BYTES:
+            sql = sql[:STATEMENT_BYTES]
+        entry.statement = sql
+        entry.recent.append(sql)
+        entry.statement_since = entry.phase_since = now
+        entry.statements += 1
+        entry.phase = _ACTIVE
+        self.unnamed = parse
+        if parse is None:
+            server.unnamed = None
+            server.replies.append(SIMPLE)
+        else:
+            server.unnamed = self
+            server.replies.append(BATCH)
+        server.write(data)
+
+    def wait(self, data: bytes, now: float, sql: bytes | None = None, parse: bytes | None = None) -> None:
+        """Queue for a server; *data* goes on when it has come. *sql*, *parse*: it can go by start()."""
+        raise NotImplementedError
+
+    def attach(self, server: Any, now: float) -> bytes:
+        """Hold *server*; what must be sent before anything else is returned."""
+        raise NotImplementedError
+
+    def defer(self, begin: bytes, reply: bytes) -> None:
+        """Answer a BEGIN with *reply*; PostgreSQL sees it together with what follows."""
+        raise NotImplementedError
+
+    def walk(self, data: bytes) -> None:
+        """Anything that is not a single plain Query."""
+        raise NotImplementedError
+
+
+def check_length(length: int, limit: int) -> None:
+    """Raise ClientViolation unless *length*, which counts itself, is in 4..*limit*."""
+    if length < 4:
+        raise ClientViolation(f"message length {length} is below 4")
+    if length > limit:
+        raise ClientViolation(
+            f"message of {length} bytes is over the limit of {limit}",
+            hint="Raise limits.message_bytes in poolguard's settings.",
+        )

@@ -1,0 +1,40 @@
+"""What the relay counts, as plain attributes that metrics reads at scrape time."""
+
+from collections import Counter
+from enum import StrEnum
+from typing import Final
+
+MAX_ERROR_KEYS: Final = 500
+
+
+class Refused(StrEnum):
+    """Why a client was turned away before its session began."""
+
+    MAX_CLIENTS = "max_clients"
+    LOGIN_TIMEOUT = "login_timeout"
+    PROTOCOL = "protocol"
+    AUTHENTICATION = "authentication"
+    UPSTREAM = "upstream"
+    STOPPING = "stopping"
+
+
+class RelayCounters:
+    """All sessions together."""
+
+    def __init__(self) -> None:
+        self.clients_accepted_total = 0
+        self.clients_refused_total: Counter[str] = Counter({reason.value: 0 for reason in Refused})
+        self.cancel_requests_total = 0
+        self.deferred_begins_total = 0
+        self.protocol_violations_total = 0
+        self.errors_total: Counter[tuple[str, str]] = Counter()
+        """ErrorResponses of PostgreSQL that went to clients, by (pool, SQLSTATE)."""
+        self.pins_total: Counter[tuple[str, str]] = Counter()
+        """By (pool, reason)."""
+
+    def count_error(self, pool: str, sqlstate: str) -> None:
+        """Count one ErrorResponse. RAISE can make up any SQLSTATE: past a bound they are counted as `other`."""
+        key = (pool, sqlstate)
+        if key not in self.errors_total and len(self.errors_total) >= MAX_ERROR_KEYS:
+            key = (pool, "other")
+        self.errors_total[key] += 1

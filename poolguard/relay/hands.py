@@ -1,0 +1,84 @@
+"""What others do to a session: the guard, an operator, the client's own cancel request."""
+
+import asyncio
+import logging
+from time import monotonic
+
+from poolguard.core.errors import Canceled, PoolguardError
+from poolguard.ledger.entries import Phase
+from poolguard.ledger.hands import Outcome
+from poolguard.pool.snapshot import CloseReason
+from poolguard.relay.block import Block, BlockKind
+from poolguard.relay.pipe import IDLE, SWALLOW
+from poolguard.relay.server import Server
+from poolguard.relay.session import Session
+from poolguard.wire import messages
+
+log = logging.getLogger(__name__)
+
+
+def _holds(session: Session, checkout: int) -> Server | None:
+    return session.server if session.entry.checkout == checkout and session.block is None else None
+
+
+async def roll_back(session: Session, checkout: int, error: PoolguardError) -> Outcome:
+    """End the transaction, keep the session; see `ledger.hands.Hands.rollback`."""
+    server = _holds(session, checkout)
+    if server is None:
+        return Outcome.VICTIM_MOVED
+    if server.replies or session.unsynced or session.copying or server.status == IDLE:
+        return Outcome.REFUSED
+    session.block = Block(BlockKind.ENDED, error=error)
+    session.regate()
+    if session.pin:
+        # What pins the server must survive: the same server stays, only its transaction goes.
+        server.replies.append(SWALLOW)
+        server.write(messages.query("ROLLBACK"))
+        return Outcome.DONE
+    session.detach(monotonic())
+    session.entry.phase = Phase.ENDED
+    await asyncio.shield(session.clean(server))
+    return Outcome.DONE
+
+
+async def cancel(session: Session, checkout: int) -> Outcome:
+    """End the running statement."""
+    server = _holds(session, checkout)
+    if server is None or not (server.replies or session.unsynced):
+        return Outcome.VICTIM_MOVED
+    try:
+        await server.cancel()
+    except (PoolguardError, OSError, TimeoutError):
+        log.warning("a cancel request could not be sent", extra={"backend_pid": server.backend_pid})
+        return Outcome.FAILED
+    return Outcome.DONE
+
+
+async def terminate(session: Session, checkout: int, error: PoolguardError, grace: float = 2.0) -> Outcome:
+    """Cancel what runs, close the server, end the session."""
+    # Also after a rollback that a pin outlived: then the session still holds its server.
+    server = session.server if session.entry.checkout == checkout else None
+    if server is None:
+        return Outcome.VICTIM_MOVED
+    session.detach(monotonic())
+    session.fatal(error)
+    if server.replies or session.unsynced:
+        try:
+            await server.cancel()
+            await server.quiet(grace)
+        except (PoolguardError, OSError, TimeoutError):
+            log.warning("a statement may still run", extra={"backend_pid": server.backend_pid})
+    server.discard(CloseReason.TERMINATED)
+    return Outcome.DONE
+
+
+def cancel_request(session: Session) -> None:
+    """The client's own CancelRequest."""
+    if session.held is not None and session.pool.withdraw(session):
+        session.wait_failed(Canceled("canceling statement due to user request"))
+    elif session.server is not None and session.block is None:
+        session.around.tasks.spawn(_cancel_quietly(session), name=f"cancel for session {session.entry.session_id}")
+
+
+async def _cancel_quietly(session: Session) -> None:
+    await cancel(session, session.entry.checkout)

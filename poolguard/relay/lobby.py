@@ -1,0 +1,118 @@
+"""What a pool's clients are greeted with, and which of their startup parameters PostgreSQL accepts."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from poolguard.core.errors import ClientViolation, PoolguardError
+from poolguard.pool.pool import Pool
+from poolguard.pool.state import Refusal
+from poolguard.relay.parameters import ParameterSet, parameter_set, switch
+from poolguard.relay.server import Server
+from poolguard.relay.statements import Catalogue
+
+ACCEPTED_LIMIT: Final = 2000
+"""How many accepted (name, value) pairs are remembered."""
+
+_FREE: Final = frozenset(("application_name",))
+"""Any value is accepted for these (PostgreSQL replaces what it can't show)."""
+
+
+class ParameterRefused(ClientViolation):
+    """PostgreSQL refused a startup parameter; the code and text are its own."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(fields.get("M", "a startup parameter was refused"), hint=fields.get("H", ""))
+        self.sqlstate = fields.get("C", "22023")
+
+
+class _Borrower:
+    """A waiter that is awaited: for logins, which are rare enough for a coroutine."""
+
+    def __init__(self, give_back: Callable[[Server], None]) -> None:
+        self._granted: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+        self._give_back = give_back
+
+    def granted(self, server: Server, waited: float) -> bool:
+        if self._granted.done():
+            return False
+        self._granted.set_result(server)
+        return True
+
+    def refused(self, reason: Refusal, waited: float) -> None:
+        if not self._granted.done():
+            self._granted.set_exception(TimeoutError())
+
+    def failed(self, error: PoolguardError) -> None:
+        if not self._granted.done():
+            self._granted.set_exception(error)
+
+    async def wait(self) -> Server:
+        try:
+            return await asyncio.shield(self._granted)
+        except asyncio.CancelledError:
+            # Cancelled after granted() said yes: nobody else knows about this server.
+            if self._granted.done() and not self._granted.cancelled() and self._granted.exception() is None:
+                self._give_back(self._granted.result())
+            self._granted.cancel()
+            raise
+
+
+class Lobby:
+    """One pool's, with the pool and its catalogue of statements."""
+
+    def __init__(self, pool: Pool[Server], refuse: Callable[[Pool[Server], Refusal], PoolguardError]) -> None:
+        self.pool: Final = pool
+        self.catalogue: Final = Catalogue()
+        self.greeting: dict[str, str] | None = None
+        """ParameterStatus of the pool's newest server."""
+        self._accepted: dict[tuple[str, str], str] = {}
+        """Accepted pairs, and the value that PostgreSQL reports for each (`UTF8` for `utf-8`)."""
+        self._refuse = refuse
+
+    async def admit(self, asked: Mapping[str, str], now: Callable[[], float]) -> tuple[ParameterSet, dict[str, str]]:
+        """The session's parameters, and the ParameterStatus to greet it with.
+
+        Asks PostgreSQL only for pairs that it hasn't judged before. Raises ParameterRefused with its own code
+        (22023, 42704 ...), PoolExhausted (53300) if the pool has no server in time, or why none can be opened.
+        """
+        pairs = {(name.lower(), value) for name, value in asked.items()}
+        if self.greeting is None or any(pair not in self._accepted and pair[0] not in _FREE for pair in pairs):
+            await self._ask(dict(pairs), now)
+        assert self.greeting is not None, "a server was there, so its greeting is known"
+        usual = {name.lower(): value for name, value in self.greeting.items()}
+        reported = {pair[0]: self._accepted.get(pair, pair[1]) for pair in pairs}
+        wanted = {name: value for name, value in pairs if usual.get(name) != reported[name]}
+        status = {name: reported.get(name.lower(), value) for name, value in self.greeting.items()}
+        return parameter_set(wanted), status
+
+    async def _ask(self, asked: dict[str, str], now: Callable[[], float]) -> None:
+        server = await self._borrow(now)
+        try:
+            wanted = parameter_set(asked)
+            sql = switch(server.applied, wanted)
+            refused = await server.run(sql) if sql else None
+            if refused is not None:
+                raise ParameterRefused(refused)
+            server.applied = wanted
+            if len(self._accepted) > ACCEPTED_LIMIT:
+                self._accepted.clear()
+            reported = {name.lower(): value for name, value in server.parameters.items()}
+            for name, value in asked.items():
+                self._accepted[name, value] = reported.get(name, value)
+        finally:
+            await asyncio.shield(server.clean())
+
+    async def _borrow(self, now: Callable[[], float]) -> Server:
+        pool = self.pool
+        server = pool.take()
+        if server is not None:
+            return server
+        borrower = _Borrower(lambda late: pool.give_back(late, now()))
+        pool.wait(borrower, now())
+        try:
+            return await borrower.wait()
+        except TimeoutError:
+            raise self._refuse(pool, Refusal.TIMEOUT) from None
+        finally:
+            pool.withdraw(borrower)

@@ -1,0 +1,74 @@
+"""A session's run-time parameters, and the SQL that gives a server another session's. Pure.
+
+Sets are interned: two sessions with the same parameters share one object, so that the hot path compares by
+identity. What is held here is what differs from the server's own login: the client's startup parameters, and
+whatever PostgreSQL has reported since as changed by it.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+from weakref import WeakValueDictionary
+
+from poolguard.wire.text import REPORTED
+
+TRACKED: Final = frozenset(name.decode() for name in REPORTED)
+"""Names (lower case) whose ParameterStatus is followed."""
+
+
+class ParameterSet:
+    """Frozen pairs of lower-case name and value. Make one with `parameter_set`; equal sets are the same object."""
+
+    __slots__ = ("__weakref__", "items")
+
+    def __init__(self, items: tuple[tuple[str, str], ...]) -> None:
+        self.items: Final = items
+
+    def changed(self, name: str, value: str) -> "ParameterSet":
+        """The same set, but for one parameter."""
+        return parameter_set({**dict(self.items), name.lower(): value})
+
+
+_interned: WeakValueDictionary[tuple[tuple[str, str], ...], ParameterSet] = WeakValueDictionary()
+
+
+def parameter_set(parameters: Mapping[str, str]) -> ParameterSet:
+    """The one set with these *parameters*."""
+    items = tuple(sorted((name.lower(), value) for name, value in parameters.items()))
+    found = _interned.get(items)
+    if found is None:
+        found = _interned[items] = ParameterSet(items)
+    return found
+
+
+NONE: Final = parameter_set({})
+"""A server as it was after its login."""
+
+
+def quote(value: str) -> str:
+    """A literal that reads the same whatever standard_conforming_strings is (PostgreSQL docs, 4.1.2.2)."""
+    escaped = value.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
+
+
+def switch(now: ParameterSet | None, wanted: ParameterSet) -> str:
+    """The SQL that turns a server with *now* into one with *wanted*; None: nothing is known of it.
+
+    set_config takes a value as it stands, also a list (search_path), where SET would read a quoted list as a
+    single name (PostgreSQL docs, 9.28.1).
+    """
+    before, after = dict(now.items) if now is not None else {}, dict(wanted.items)
+    statements = [] if now is not None else ["RESET ALL"]
+    statements += [f'RESET "{_identifier(name)}"' for name in before if name not in after]
+    calls = [
+        f"pg_catalog.set_config({quote(name)},{quote(value)},false)"
+        # The encoding first: the values that follow are sent in it.
+        for name, value in sorted(after.items(), key=lambda pair: pair[0] != "client_encoding")
+        if before.get(name) != value
+    ]
+    if calls:
+        statements.append("SELECT " + ",".join(calls))
+    return ";".join(statements)
+
+
+def _identifier(name: str) -> str:
+    return name.replace('"', '""')

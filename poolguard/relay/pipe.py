@@ -1,0 +1,291 @@
+"""The hot path: bytes from client to server and from server to client.
+
+This module breaks two rules of the house on purpose. It returns no effects and builds no objects per message: it
+looks at tag and length, forwards the bytes that it was given, and changes ledger and books in place. And it writes
+to sockets directly (`os.write`) while the transport's own buffer is empty. What that bought is measured by
+`make bench`; docs/bench.md has the numbers.
+
+What it keeps: every message is walked by its header, exactly (a row may end in bytes that look like
+ReadyForQuery); a client's message is forwarded whole or not at all; a server is given back only when every reply
+that it owes has come and the last ReadyForQuery said `I` (PostgreSQL docs, 55.2.3).
+
+`ServerPipe.replies` is what the server owes, in order. A simple Query owes SIMPLE (everything up to
+ReadyForQuery), a query of our own SWALLOW. In the extended protocol a batch that came with its Sync, and in which
+nothing was changed, owes BATCH, which is read like SIMPLE. Otherwise each of Parse, Bind, Describe, Execute and
+Close owes one completion (PASS, or a Reply that says what else is to be done with it), and Sync owes SYNC. After an
+error PostgreSQL discards everything up to Sync, and so do the replies.
+"""
+
+import asyncio
+import struct
+from collections import deque
+from os import write as _write
+from time import monotonic
+from typing import Final, Protocol
+
+from poolguard.core.errors import PoolguardError, ServerViolation
+from poolguard.relay.replies import Reply
+
+SIMPLE: Final = 1
+SWALLOW: Final = 2
+SYNC: Final = 3
+PASS: Final = 4
+BATCH: Final = 5
+
+IDLE, IN_TRANSACTION, FAILED = b"ITE"
+"""ReadyForQuery's status byte."""
+
+length_at: Final = struct.Struct("!I").unpack_from
+"""The four bytes of a message's length, as a tuple of one."""
+_header: Final = struct.Struct("!BI").unpack_from
+_READY, _ROW, _COPY_DATA, _ERROR = b"ZDdE"
+
+_WATCHED: Final = bytes(tag in b"ZESG" for tag in range(256))
+"""By tag, inside a simple query's reply: what must be looked at."""
+_COMPLETES: Final = bytes(tag in b"123nTCIs" for tag in range(256))
+"""By tag, inside the extended protocol: what completes one of the client's messages."""
+
+MAX_SERVER_MESSAGE: Final = 64 * 1024 * 1024
+"""Of a message that must be seen whole (an error, a row's description); rows and COPY data have no limit."""
+
+
+class Guest(Protocol):
+    """Whoever a server talks to at the moment: a session, or one of poolguard's own."""
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes for the client, in order."""
+        ...
+
+    def settled(self, status: int, now: float) -> None:
+        """Everything owed has come; *status* is the last ReadyForQuery's."""
+        ...
+
+    def copy_in_started(self) -> None:
+        """PostgreSQL wants COPY data."""
+        ...
+
+    def copy_failed(self) -> None:
+        """An error came: if it was in COPY, that is over."""
+        ...
+
+    def parameter_changed(self, name: str, value: str) -> None:
+        """A ParameterStatus came that is the client's doing."""
+        ...
+
+    def server_lost(self, error: PoolguardError | None) -> None:
+        """The connection has ended. None: PostgreSQL's own last words were delivered already."""
+        ...
+
+    def server_congested(self, *, congested: bool) -> None:
+        """PostgreSQL does not read (or reads again): stop (or go on) reading what is bound for it."""
+        ...
+
+
+class Writer(asyncio.Protocol):
+    """Half of a pipe: a socket that is written to at once while nothing is queued for it.
+
+    Slots all the way down: attributes are found faster, and an idle client is smaller.
+    """
+
+    __slots__ = ("fd", "queued", "transport")
+
+    def __init__(self, transport: asyncio.Transport, *, tls: bool) -> None:
+        self.transport = transport
+        self.fd = -1
+        """For writing past the transport; -1 where only the transport may write (TLS)."""
+        self.queued = False
+        if not tls and (sock := transport.get_extra_info("socket")) is not None:
+            self.fd = sock.fileno()
+        transport.set_write_buffer_limits(high=0)
+
+    def write(self, data: bytes) -> None:
+        """Send *data* after whatever is queued. A broken socket is left to connection_lost."""
+        if self.queued:
+            if self.transport.get_write_buffer_size():
+                self.transport.write(data)
+                return
+            self.queued = False
+        fd = self.fd
+        if fd < 0:
+            self.transport.write(data)
+            return
+        try:
+            sent = _write(fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.transport.abort()
+            return
+        if sent != len(data):
+            self.queued = True
+            self.transport.write(memoryview(data)[sent:])
+
+
+class ServerPipe(Writer):
+    """From PostgreSQL to whoever is the guest."""
+
+    __slots__ = ("_carry", "_passing", "guest", "replies", "skipping", "status")
+
+    guest: Guest
+
+    def __init__(self, transport: asyncio.Transport, *, tls: bool) -> None:
+        super().__init__(transport, tls=tls)
+        self.replies: deque[int | Reply] = deque()
+        self.status = IDLE
+        self.skipping = False
+        """PostgreSQL discards everything up to Sync: nothing else that is sent gets a reply."""
+        self._carry = b""
+        self._passing = 0
+        """Bytes still to come of a row that is forwarded in parts."""
+
+    def data_received(self, data: bytes) -> None:
+        """Walk the headers in *data*, deliver what is the guest's, note what changes state."""
+        guest = self.guest
+        position = 0
+        if self._carry:
+            data = self._carry + data
+            self._carry = b""
+        elif self._passing:
+            if self._passing >= len(data):
+                self._passing -= len(data)
+                guest.deliver(data)
+                return
+            position, self._passing = self._passing, 0
+        size = len(data)
+        start = 0
+        replies = self.replies
+        settled = False
+        out: list[bytes] = []
+        end = 0
+        last = size - 5
+        while position <= last:
+            owed = replies[0] if replies else SIMPLE
+            if owed is SIMPLE or owed is BATCH:
+                while position <= last:
+                    tag, end = _header(data, position)
+                    end += position + 1
+                    if end > size:
+                        break
+                    if _WATCHED[tag]:
+                        if tag == _READY:
+                            if not replies:
+                                self.violated("ReadyForQuery that nothing asked for")
+                                return
+                            replies.popleft()
+                            self.status = data[position + 5]
+                            position = end
+                            settled = not replies
+                            break
+                        self.watch(tag, data[position + 5 : end], swallowing=False)
+                    position = end
+                else:
+                    break
+                if end > size:
+                    break
+                continue
+            tag = data[position]
+            end = position + 1 + length_at(data, position + 1)[0]
+            if end > size:
+                break
+            if owed is SWALLOW:
+                out.append(data[start:position])
+                start = end
+                if tag == _READY:
+                    replies.popleft()
+                    self.status = data[position + 5]
+                    settled = not replies
+                elif _WATCHED[tag]:
+                    self.watch(tag, data[position + 5 : end], swallowing=True)
+            elif _COMPLETES[tag]:
+                if owed is PASS:
+                    replies.popleft()
+                    if replies and type(replies[0]) is Reply and replies[0].local:
+                        out.append(data[start:end])
+                        start = end
+                        out += self.local_replies()
+                elif owed is not SYNC:
+                    out.append(data[start:position])
+                    out += self.local_replies()
+                    owed = replies.popleft() if replies else PASS
+                    start = end if type(owed) is Reply and owed.completed() else position
+                    if replies and type(replies[0]) is Reply and replies[0].local:
+                        out.append(data[start:end])
+                        start = end
+                        out += self.local_replies()
+            elif tag == _READY:
+                out.append(data[start:position])
+                out += self.local_replies()
+                start = position
+                while replies and replies.popleft() is not SYNC:
+                    pass
+                self.status = data[position + 5]
+                settled = not replies
+            elif _WATCHED[tag]:
+                if tag == _ERROR:
+                    out.append(data[start:position])
+                    out += self.local_replies()
+                    start = position
+                    self.discard_to_sync()
+                self.watch(tag, data[position + 5 : end], swallowing=False)
+            position = end
+
+        if replies and type(replies[0]) is Reply and replies[0].local:
+            out.append(data[start:position])
+            start = position
+            out += self.local_replies()
+            settled = not replies
+        if position < size:
+            start, position = self._hold_tail(data, start, position, size, out)
+        if out:
+            out.append(data[start:position])
+            data = b"".join(out)
+        elif start or position < size:
+            data = data[start:position]
+        if data:
+            guest.deliver(data)
+        if settled and not replies and self.guest is guest:
+            guest.settled(self.status, monotonic())
+
+    def _hold_tail(self, data: bytes, start: int, position: int, size: int, out: list[bytes]) -> tuple[int, int]:
+        """Keep an incomplete message for later; a row or COPY data goes on in parts instead."""
+        if size - position >= 5 and not (self.replies and self.replies[0] is SWALLOW):
+            length = length_at(data, position + 1)[0]
+            if data[position] in (_ROW, _COPY_DATA):
+                self._passing = position + 1 + length - size
+                return start, size
+            if length > MAX_SERVER_MESSAGE:
+                self.violated("message too long")
+        self._carry = data[position:]
+        return start, position
+
+    def local_replies(self) -> list[bytes]:
+        """Take the replies that poolguard gives itself, up to the next that PostgreSQL owes."""
+        replies, ours = self.replies, []
+        while replies:
+            head = replies[0]
+            if type(head) is not Reply or not head.local:
+                break
+            ours.append(head.local)
+            replies.popleft()
+        return ours
+
+    def discard_to_sync(self) -> None:
+        """An error: nothing that was sent up to the next Sync is done, or replied to."""
+        replies = self.replies
+        while replies:
+            head = replies[0]
+            if head is SYNC:
+                return
+            if type(head) is Reply:
+                head.undone()
+            replies.popleft()
+        self.skipping = True
+
+    def watch(self, tag: int, body: bytes, *, swallowing: bool) -> None:
+        """See an ErrorResponse, ParameterStatus or CopyInResponse."""
+        raise NotImplementedError
+
+    def violated(self, what: str) -> None:
+        """PostgreSQL broke the protocol: this server can't be trusted with another byte."""
+        self.guest.server_lost(ServerViolation(f"the server sent a {what}"))
+        self.transport.abort()

@@ -1,0 +1,58 @@
+"""What a client is told that waited in vain: who held the servers, since when, doing what. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from poolguard.core.errors import PoolExhausted, PoolguardError
+from poolguard.core.units import format_duration
+from poolguard.ledger.facts import Transaction
+from poolguard.pool.state import Refusal
+from poolguard.wire.fingerprint import fingerprint
+
+NAMED_HOLDERS: Final = 3
+STATEMENT_LENGTH: Final = 200
+"""Characters of a holder's statement that the error shows; literals are gone from it."""
+
+
+def exhausted(
+    pool: str,
+    reason: Refusal,
+    waited: float,
+    *,
+    size: int,
+    waiting: int,
+    holders: Sequence[Transaction],
+    upstream_error: PoolguardError | None,
+) -> PoolExhausted:
+    """The 53300 of a wait that failed. *holders* oldest first."""
+    if reason is Refusal.TIMEOUT:
+        text = f"query_wait_timeout: pool {pool!r} had no server within {format_duration(waited)}"
+    else:
+        text = f"query_wait_timeout: pool {pool!r} has its queue full"
+    text += f" (size {size}, {len(holders)} held, {waiting} waiting)"
+    if upstream_error is not None and not holders:
+        return PoolExhausted(
+            f"{text}; PostgreSQL can't be reached: {upstream_error.message}",
+            hint="Nothing was sent to PostgreSQL: it is safe to repeat. See poolguard's log for the connection.",
+        )
+    if holders:
+        text += f"; held longest by {describe(holders[0])}"
+    return PoolExhausted(
+        text,
+        detail="\n".join(f"held by {describe(holder)}" for holder in holders[:NAMED_HOLDERS]),
+        hint="Nothing was sent to PostgreSQL: it is safe to repeat. End or fix the holder; raise the pool's size "
+        "or wait_timeout only if the holders are doing useful work.",
+    )
+
+
+def describe(holder: Transaction) -> str:
+    """One holder in a line, without a literal of its statement."""
+    name = holder.application_name or holder.user or "unnamed client"
+    since = format_duration(holder.phase_seconds)
+    held = format_duration(holder.checkout_seconds)
+    text = fingerprint(holder.statement).text[:STATEMENT_LENGTH] or "no statement yet"
+    pin = f", pinned by {holder.pin}" if holder.pin else ""
+    return (
+        f"{name} at {holder.client_address} (transaction {holder.id}, backend {holder.backend_pid}): "
+        f"{holder.phase.value} for {since}, server held for {held}{pin}, last statement: {text}"
+    )

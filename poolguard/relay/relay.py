@@ -1,0 +1,302 @@
+"""The relay as a service: listens for clients, knows all sessions, and acts on them for the guard."""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from poolguard.aio.tasks import TaskOwner
+from poolguard.core.clock import Clock
+from poolguard.core.errors import PoolguardError, ShuttingDown, TooManyClients
+from poolguard.core.ids import ServerId, SessionId, TransactionId
+from poolguard.ledger.book import Ledger
+from poolguard.ledger.entries import SessionEntry
+from poolguard.ledger.facts import Transaction
+from poolguard.ledger.hands import Outcome
+from poolguard.pool.pool import Pool
+from poolguard.pool.registry import Registry, choose_pool
+from poolguard.pool.state import Refusal
+from poolguard.relay import hands, refusal
+from poolguard.relay.counters import Refused, RelayCounters
+from poolguard.relay.lobby import Lobby
+from poolguard.relay.login import Door, Login
+from poolguard.relay.parameters import ParameterSet
+from poolguard.relay.server import Server
+from poolguard.relay.session import Session
+from poolguard.relay.state import Surroundings
+from poolguard.settings.model import Pool as PoolSettings
+from poolguard.settings.model import Settings
+from poolguard.upstream.link import Link, open_link, send_cancel
+from poolguard.upstream.target import Target
+from poolguard.wire.startup import Startup
+
+log = logging.getLogger(__name__)
+
+BACKLOG: Final = 1024
+CANCEL_SECONDS: Final = 5.0
+"""How long PostgreSQL may take to close a cancel connection."""
+
+Starved = Callable[[str, float, Refusal, list[Transaction]], None]
+
+
+class Relay:
+    """See the package's docstring. Also the `Hands` of the guard."""
+
+    name = "relay"
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        ledger: Ledger,
+        tasks: TaskOwner,
+        target_of: Callable[[PoolSettings], Target],
+        door: Door,
+        on_starved: Starved,
+    ) -> None:
+        self.clock: Final = clock
+        self.settings = settings
+        self.ledger: Final = ledger
+        self.counters: Final = RelayCounters()
+        self.registry: Final[Registry[Server]] = Registry(clock)
+        self.door = door
+        self._tasks: Final = tasks
+        self._target_of = target_of
+        self._lobbies: dict[str, Lobby] = {}
+        self._logins: set[Login] = set()
+        self._sessions: dict[SessionId, Session] = {}
+        self._keys: dict[int, tuple[bytes, Session]] = {}
+        self._listeners: list[asyncio.Server] = []
+        self._server_numbers = count(1)
+        self._leaving: list[Pool[Server]] = []
+        """Pools that a reload took away, until their last session has ended."""
+        self._draining = False
+        self._emptied = asyncio.Event()
+        self._around = Surroundings(
+            ledger=ledger,
+            counters=self.counters,
+            tasks=tasks,
+            limits=lambda: self.settings.limits,
+            on_starved=on_starved,
+            on_closed=self._session_closed,
+        )
+        for pool_name, pool_settings in settings.pools.items():
+            self.registry.add(self.make_pool(pool_name, pool_settings))
+
+    # Pools and their servers.
+
+    def make_pool(self, name: str, settings: PoolSettings) -> Pool[Server]:
+        """A pool whose servers are opened as *settings* say."""
+        pool: Pool[Server] = Pool(name, settings, opener=_nobody_yet, clock=self.clock, tasks=self._tasks)
+        pool.opener = self._opener(pool)
+        self._lobbies[name] = Lobby(pool, self._exhausted)
+        return pool
+
+    def _opener(self, pool: Pool[Server]) -> Callable[[], Awaitable[Server]]:
+        async def opener() -> Server:
+            return await self._open(pool, self._target_of(pool.settings))
+
+        return opener
+
+    async def _open(self, pool: Pool[Server], target: Target) -> Server:
+        settings = pool.settings
+        parameters = {"application_name": settings.application_name or f"poolguard {pool.name}"}
+        if settings.role is not None:
+            parameters["role"] = settings.role
+        link = await open_link(target, parameters=parameters)
+        server = Server(ServerId(next(self._server_numbers)), link, pool, self.counters, _cancel)
+        self._lobbies[pool.name].greeting = dict(link.parameters)
+        return server
+
+    def _exhausted(self, pool: Pool[Server], reason: Refusal) -> PoolguardError:
+        holders = self.ledger.transactions(self.clock.monotonic(), pool=pool.name)
+        return refusal.exhausted(
+            pool.name,
+            reason,
+            pool.settings.wait_timeout,
+            size=pool.state.size,
+            waiting=pool.state.waiting,
+            holders=holders,
+            upstream_error=pool.last_error,
+        )
+
+    # The service.
+
+    async def start(self) -> None:
+        """Listen. Raises OSError if an address can't be had."""
+        loop = asyncio.get_running_loop()
+        listen = self.settings.listen.clients
+        self._listeners.append(await loop.create_server(lambda: Login(self), listen.host, listen.port, backlog=BACKLOG))
+        if listen.unix_socket_dir is not None:
+            path = Path(listen.unix_socket_dir) / f".s.PGSQL.{listen.port}"
+            self._listeners.append(await loop.create_unix_server(lambda: Login(self), path, backlog=BACKLOG))
+        self._tasks.spawn(self._maintain(), name="maintain the pools")
+        log.info("listening for clients", extra={"host": listen.host, "port": self.port})
+
+    @property
+    def port(self) -> int:
+        """The port that clients connect to."""
+        return int(self._listeners[0].sockets[0].getsockname()[1])
+
+    @property
+    def listening(self) -> bool:
+        """Whether clients can connect."""
+        return bool(self._listeners) and not self._draining
+
+    async def _maintain(self) -> None:
+        while True:
+            self.registry.maintain()
+            for pool in [pool for pool in self._leaving if not pool.sessions]:
+                pool.stop()
+                self._leaving.remove(pool)
+            await self.clock.sleep_until(self.clock.monotonic() + 1.0)
+
+    async def drain(self, deadline: float) -> None:
+        """Accept nobody, end idle sessions, let transactions finish until *deadline*."""
+        self._draining = True
+        for listener in self._listeners:
+            listener.close()
+        for login in list(self._logins):
+            login.stop()
+        for session in list(self._sessions.values()):
+            session.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - self.clock.monotonic())):
+                while self._sessions:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+
+    async def stop(self) -> None:
+        """End everything now."""
+        self._draining = True
+        for listener in self._listeners:
+            listener.close()
+        for login in list(self._logins):
+            login.stop()
+        for session in list(self._sessions.values()):
+            session.fatal(ShuttingDown("terminating connection: poolguard is stopping"))
+        self.registry.stop()
+        for pool in self._leaving:
+            pool.stop()
+        await self._tasks.close()
+
+    def reconfigure(self, settings: Settings, door: Door, moved: frozenset[str]) -> None:
+        """Take new settings live. *moved*: pools whose PostgreSQL changed; their servers are replaced."""
+        self.settings, self.door = settings, door
+        for pool in self.registry.apply(dict(settings.pools), self.make_pool):
+            self._leaving.append(pool)
+            for session in [session for session in self._sessions.values() if session.pool is pool]:
+                session.drain()
+        for name in moved & self.registry.pools.keys():
+            moving = self.registry.pools[name]
+            moving.renew(self._opener(moving), self.clock.monotonic())
+            self._lobbies[name].greeting = None
+
+    # What a login needs.
+
+    def arrived(self, login: Login) -> SessionEntry:
+        """See login.House."""
+        self._logins.add(login)
+        if self._draining:
+            raise ShuttingDown("poolguard is stopping; connect again")
+        limit = self.settings.limits.max_clients
+        if len(self._logins) + len(self._sessions) > limit:
+            raise TooManyClients(
+                f"sorry, too many clients already: limits.max_clients is {limit}",
+                hint="Raise limits.max_clients in poolguard's settings, or use a smaller pool in the application.",
+            )
+        self.counters.clients_accepted_total += 1
+        peer = login.transport.get_extra_info("peername")
+        address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else "unix"
+        return self.ledger.open_session(client_address=address, now=self.clock.monotonic())
+
+    def left(self, login: Login, reason: Refused | None) -> None:
+        """See login.House."""
+        if login not in self._logins:
+            return
+        self._logins.discard(login)
+        if reason is not None:
+            self.counters.clients_refused_total[reason.value] += 1
+        entry = login.entry
+        if entry is not None and entry.session_id not in self._sessions and entry.session_id in self.ledger.sessions:
+            self.ledger.close_session(entry)
+
+    def lobby_for(self, asked: Startup) -> Lobby:
+        """See login.House."""
+        parameters = {name.lower(): value for name, value in (*asked.options, *asked.parameters)}
+        name = choose_pool(
+            database=asked.database,
+            user=asked.user,
+            application_name=parameters.get("application_name", ""),
+            pools=self.registry.pools,
+            routes=self.settings.routes,
+            default_pool=self.settings.default_pool,
+        )
+        return self._lobbies[name]
+
+    def begin(
+        self, login: Login, entry: SessionEntry, lobby: Lobby, wanted: ParameterSet, minor: int
+    ) -> tuple[Session, int, bytes]:
+        """See login.House."""
+        session = Session(
+            transport=login.transport,
+            entry=entry,
+            pool=lobby.pool,
+            catalogue=lobby.catalogue,
+            wanted=wanted,
+            around=self._around,
+        )
+        pid = entry.session_id % 2**31
+        key = secrets.token_bytes(32 if minor >= 2 else 4)
+        self._sessions[entry.session_id] = session
+        self._keys[pid] = (key, session)
+        return session, pid, key
+
+    def spawn_login(self, login: Login) -> asyncio.Task[None]:
+        """See login.House."""
+        return self._tasks.spawn(login.run(), name="log a client in")
+
+    def cancel_asked(self, pid: int, key: bytes) -> None:
+        """See login.House. A wrong key does nothing, and says nothing (PostgreSQL docs, 55.2.8)."""
+        self.counters.cancel_requests_total += 1
+        expected, session = self._keys.get(pid, (b"", None))
+        if session is not None and hmac.compare_digest(expected, key):
+            hands.cancel_request(session)
+
+    def _session_closed(self, session: Session) -> None:
+        session_id = session.entry.session_id
+        self._sessions.pop(session_id, None)
+        self._keys.pop(session_id % 2**31, None)
+        if not self._sessions:
+            self._emptied.set()
+
+    # What the guard does.
+
+    async def cancel(self, transaction: TransactionId) -> Outcome:
+        """See ledger.hands.Hands."""
+        session = self._sessions.get(transaction.session)
+        return Outcome.VICTIM_MOVED if session is None else await hands.cancel(session, transaction.checkout)
+
+    async def rollback(self, transaction: TransactionId, error: PoolguardError) -> Outcome:
+        """See ledger.hands.Hands."""
+        session = self._sessions.get(transaction.session)
+        return Outcome.VICTIM_MOVED if session is None else await hands.roll_back(session, transaction.checkout, error)
+
+    async def terminate(self, transaction: TransactionId, error: PoolguardError) -> Outcome:
+        """See ledger.hands.Hands."""
+        session = self._sessions.get(transaction.session)
+        return Outcome.VICTIM_MOVED if session is None else await hands.terminate(session, transaction.checkout, error)
+
+
+async def _nobody_yet() -> Server:
+    raise AssertionError("a pool was asked for a server before it had an opener")
+
+
+async def _cancel(link: Link) -> None:
+    await send_cancel(link, timeout=CANCEL_SECONDS)

@@ -1,0 +1,322 @@
+"""One client's session: a guest of the server that it holds, a waiter in its pool's queue, and how it ends."""
+
+import asyncio
+from time import monotonic
+from typing import Final
+
+from poolguard.core.errors import PoolguardError, ShuttingDown
+from poolguard.ledger.entries import Phase, SessionEntry
+from poolguard.pool.pool import Pool
+from poolguard.pool.state import Refusal
+from poolguard.relay import refusal
+from poolguard.relay.client_pipe import ClientPipe
+from poolguard.relay.parameters import ParameterSet, switch
+from poolguard.relay.pipe import FAILED, IDLE, SIMPLE, SWALLOW, length_at
+from poolguard.relay.server import Left, Server
+from poolguard.relay.state import Surroundings
+from poolguard.relay.statements import Catalogue
+from poolguard.relay.talk import Talk
+from poolguard.settings.model import PoolMode
+from poolguard.wire import messages
+
+_QUERY, _CALL = b"QF"
+# An enum's attribute costs a look-up that a constant of the module does not.
+_PHASE_IDLE: Final = Phase.IDLE
+_PHASE_WAITING: Final = Phase.WAITING
+_PHASE_IN_TRANSACTION: Final = Phase.IDLE_IN_TRANSACTION
+
+
+class Session(Talk):
+    """A logged-in client."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        *,
+        transport: asyncio.Transport,
+        entry: SessionEntry,
+        pool: Pool[Server],
+        catalogue: Catalogue,
+        wanted: ParameterSet,
+        around: Surroundings,
+    ) -> None:
+        super().__init__(transport=transport, entry=entry, pool=pool, catalogue=catalogue, wanted=wanted, around=around)
+        pool.sessions += 1
+        transport.set_protocol(self)
+
+    # What the transport calls.
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self.fd = -1
+        self.leave(vanished=True)
+
+    def eof_received(self) -> bool:
+        """Clients never half-close."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The client does not read: stop reading its server."""
+        self.congested = True
+        if self.server is not None:
+            self.server.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self.congested = False
+        if self.server is not None:
+            self.server.transport.resume_reading()
+
+    # What the server's pipe calls.
+
+    deliver = ClientPipe.write
+
+    def settled(self, status: int, now: float) -> None:
+        """Everything owed has come: give the server back, or say in which state it is kept."""
+        if self.unsynced:
+            return
+        entry = self.entry
+        if status == IDLE and not self.pin:
+            server = self.server
+            assert server is not None, "nothing was held"
+            # detach(), written out: this is done for every transaction.
+            self.server = None
+            server.guest = server.nobody
+            if self.congested:
+                server.transport.resume_reading()
+            del self.holders[entry.session_id]
+            entry.phase = _PHASE_IDLE
+            entry.phase_since = now
+            self.pool.checkout_seconds.observe(now - entry.held_since)
+            if server.cancels or server.forget_statements:
+                self.clean(server)
+            else:
+                self.pool.give_back(server, now)
+            if self.draining:
+                self.fatal(ShuttingDown("poolguard is stopping; connect again"))
+            return
+        entry.phase_since = now
+        if status == IDLE:
+            entry.phase = Phase.PINNED
+            entry.began_at = now
+        else:
+            entry.phase = Phase.FAILED_TRANSACTION if status == FAILED else _PHASE_IN_TRANSACTION
+
+    def copy_in_started(self) -> None:
+        """PostgreSQL wants COPY data; until it ends, Sync is not answered."""
+        assert self.server is not None, "COPY without a server"
+        self.copying = True
+        if not self.server.replies or self.server.replies[0] is not SIMPLE:
+            self.unsynced = True  # its Sync was ignored; another follows the data
+
+    def copy_failed(self) -> None:
+        """An error ends a COPY; what the client still sends of it PostgreSQL drops."""
+        self.copying = False
+
+    def parameter_changed(self, name: str, value: str) -> None:
+        """The client's own SET (or its undoing) was reported: whoever serves it next must have it too."""
+        self.wanted = self.wanted.changed(name, value)
+        if self.server is not None:
+            self.server.applied = self.wanted
+
+    def server_lost(self, error: PoolguardError | None) -> None:
+        """The server is gone, and with it whatever was going on."""
+        if self.server is None:
+            return
+        now = monotonic()
+        self.detach(now)
+        self.entry.phase = Phase.IDLE
+        if error is None:
+            self.close_transport()
+        else:
+            self.fatal(error)
+
+    def server_congested(self, *, congested: bool) -> None:
+        """PostgreSQL does not read, or reads again."""
+        if congested:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    # What the pool calls.
+
+    def granted(self, server: Server, now: float) -> bool:
+        """A server has come; send what was held back."""
+        data = self.held
+        if data is None or self.closed:
+            return False
+        sql = self.held_sql
+        self.held = None
+        if sql is not None:
+            self.gate = None
+            prefix = self.attach(server, now)
+            self.start(server, prefix + data if prefix else bytes(data), now, sql, self.held_parse)
+            return True
+        self._read_on()
+        self.regate()
+        self.walk(bytes(data), self.attach(server, now))
+        return True
+
+    def refused(self, reason: Refusal, waited: float) -> None:
+        """The wait was in vain."""
+        now = monotonic()
+        holders = self.around.ledger.transactions(now, pool=self.pool.name)
+        error = refusal.exhausted(
+            self.pool.name,
+            reason,
+            waited,
+            size=self.pool.state.size,
+            waiting=self.pool.state.waiting,
+            holders=holders,
+            upstream_error=self.pool.last_error,
+        )
+        self.around.on_starved(self.pool.name, waited, reason, holders)
+        self.wait_failed(error)
+
+    def failed(self, error: PoolguardError) -> None:
+        """No server can be opened."""
+        self.wait_failed(error)
+
+    # Holding and giving back.
+
+    def wait(self, data: bytes, now: float, sql: bytes | None = None, parse: bytes | None = None) -> None:
+        """Queue for a server; *data* goes on when it has come. *sql*, *parse*: it can go by start()."""
+        self.held = data
+        self.held_sql = sql
+        self.held_parse = parse
+        self.gate = self.hold
+        entry = self.entry
+        entry.phase = _PHASE_WAITING
+        entry.phase_since = now
+        self.pool.wait(self, now)
+
+    def hold(self, data: bytes) -> None:
+        """While it waits the client may go on talking; it is read, up to a bound, to see when it goes."""
+        assert self.held is not None, "held back without a wait"
+        if not isinstance(self.held, bytearray):
+            self.held, self.held_sql = bytearray(self.held), None
+        self.held += data
+        if len(self.held) > self.buffer_limit and self.reading:
+            self.reading = False
+            self.transport.pause_reading()
+
+    def _read_on(self) -> None:
+        if not self.reading:
+            self.reading = True
+            self.transport.resume_reading()
+
+    def wait_failed(self, error: PoolguardError) -> None:
+        if self.held is None:
+            return
+        data, self.held = bytes(self.held), None
+        self.entry.phase, self.entry.phase_since = Phase.IDLE, monotonic()
+        self._read_on()
+        if self.block is not None:
+            self.block.refuse()
+        status = IDLE if self.block is None else self.block.status
+        self.deliver(messages.error_of(error))
+        simple = data[0] in (_QUERY, _CALL)
+        if simple:
+            self.deliver(messages.READY[status])
+            data = data[1 + length_at(data, 1)[0] :]
+        elif self.block is not None:
+            self.block.skip_to_sync()
+        else:
+            self.skipping = True
+        self.regate()
+        if data:
+            self.walk(data)
+
+    def attach(self, server: Server, now: float) -> bytes:
+        """Hold *server*; what must be sent before anything else is returned."""
+        self.server = server
+        server.guest = self
+        entry = self.entry
+        entry.checkout += 1
+        entry.server_id = server.id
+        entry.backend_pid = server.backend_pid
+        entry.held_since = entry.began_at = entry.phase_since = now
+        entry.statements = 0
+        entry.recent.clear()
+        self.holders[entry.session_id] = entry
+        self.pool.checkouts += 1
+        if server.applied is self.wanted and self.block is None:
+            return b""
+        prefix = b""
+        if server.applied is not self.wanted:
+            sql = switch(server.applied, self.wanted)
+            server.applied = self.wanted
+            if sql:
+                server.replies.append(SWALLOW)
+                prefix = messages.query(sql)
+        if self.block is not None:
+            entry.began_at = self.block.began_at
+            server.replies.append(SWALLOW)
+            prefix += messages.query(self.block.begin)
+            self.block = None
+            self.regate()
+        return prefix
+
+    def detach(self, now: float) -> Server:
+        """Let go of the server, without giving it back yet."""
+        server, entry = self.server, self.entry
+        assert server is not None, "nothing to let go of"
+        self.server = None
+        server.guest = server.nobody
+        if self.congested:
+            server.transport.resume_reading()
+        del self.holders[entry.session_id]
+        entry.phase_since = now
+        self.pool.checkout_seconds.observe(now - entry.held_since)
+        return server
+
+    def clean(self, server: Server, *, patience: float = 0.0, vanished: bool = False) -> asyncio.Task[None]:
+        left = Left(
+            unsynced=self.unsynced,
+            copying=self.copying,
+            session_state=bool(self.pin),
+            advisory_lock=self.advisory_lock,
+            client_vanished=vanished,
+            patience=patience,
+        )
+        self.unsynced = self.copying = False
+
+        async def clean() -> None:
+            await server.clean(left)
+
+        return self.around.tasks.spawn(clean(), name=f"clean server {server.id}")
+
+    def leave(self, *, patience: float = 0.0, vanished: bool = False) -> None:
+        """End the session; what it held is made clean. *vanished*: it said no goodbye. Safe to repeat."""
+        if self.closed:
+            return
+        self.closed = True
+        self.gate = self.drop
+        self.pool.withdraw(self)
+        self.pool.sessions -= 1
+        if self.pin and self.pool.settings.mode is PoolMode.TRANSACTION:
+            self.pool.pinned -= 1
+        if self.server is not None:
+            self.clean(self.detach(monotonic()), patience=patience, vanished=vanished)
+        self.around.ledger.close_session(self.entry)
+        self.around.on_closed(self)
+
+    def drop(self, data: bytes) -> None:
+        """Nothing that comes after the end is read."""
+
+    def fatal(self, error: PoolguardError) -> None:
+        """Tell the client why, and end the session."""
+        if not self.closed:
+            self.deliver(messages.error_of(error, severity="FATAL"))
+            self.close_transport()
+
+    def close_transport(self) -> None:
+        self.leave()
+        self.transport.close()
+
+    def drain(self) -> None:
+        """End the session as soon as it holds and wants nothing."""
+        self.draining = True
+        if self.server is None and self.held is None and self.block is None:
+            self.fatal(ShuttingDown("poolguard is stopping; connect again"))

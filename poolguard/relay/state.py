@@ -1,0 +1,114 @@
+"""Everything that is known of one session, and what all sessions share."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from poolguard.aio.tasks import TaskOwner
+from poolguard.ledger.book import Ledger
+from poolguard.ledger.entries import SessionEntry
+from poolguard.ledger.facts import Transaction
+from poolguard.pool.pool import Pool
+from poolguard.pool.state import Refusal
+from poolguard.relay.block import Block
+from poolguard.relay.client_pipe import ClientPipe
+from poolguard.relay.counters import RelayCounters
+from poolguard.relay.parameters import ParameterSet
+from poolguard.relay.server import Server
+from poolguard.relay.statements import Catalogue, Statement
+from poolguard.settings.model import Limits, PoolMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all sessions of one relay share."""
+
+    ledger: Ledger
+    counters: RelayCounters
+    tasks: TaskOwner
+    limits: Callable[[], Limits]
+    on_starved: Callable[[str, float, Refusal, list[Transaction]], None]
+    """Told of every wait that failed: pool, seconds waited, why, the holders."""
+    on_closed: Callable[[Any], None]
+    """Told of every session that ended."""
+
+
+class SessionState(ClientPipe):
+    """Everything that is known of one logged-in client. What changes it is in talk.py and session.py."""
+
+    __slots__ = (
+        "advisory_lock",
+        "around",
+        "at_login",
+        "block",
+        "buffer_limit",
+        "carry",
+        "catalogue",
+        "closed",
+        "congested",
+        "copying",
+        "counters",
+        "draining",
+        "held",
+        "held_parse",
+        "held_sql",
+        "holders",
+        "maps_names",
+        "message_limit",
+        "pin",
+        "pool",
+        "reading",
+        "skipping",
+        "statements",
+        "wanted",
+    )
+
+    def __init__(
+        self,
+        *,
+        transport: asyncio.Transport,
+        entry: SessionEntry,
+        pool: Pool[Server],
+        catalogue: Catalogue,
+        wanted: ParameterSet,
+        around: Surroundings,
+    ) -> None:
+        tls = transport.get_extra_info("ssl_object") is not None
+        super().__init__(transport, tls=tls, entry=entry, take=pool.take)
+        self.pool = pool
+        self.catalogue = catalogue
+        self.wanted = wanted
+        """The parameters that its server must have."""
+        self.at_login = wanted
+        self.around = around
+        self.counters = around.counters
+        self.holders = around.ledger.holders
+        self.server: Server | None
+        self.pin = "session mode" if pool.settings.mode is PoolMode.SESSION else ""
+        self.maps_names = pool.settings.mode is PoolMode.TRANSACTION and pool.settings.prepared_statements > 0
+        """Whether its statements' names are mapped onto ours."""
+        self.statements: dict[bytes, Statement] = {}
+        self.block: Block | None = None
+        """Set while the client's transaction exists only here."""
+        self.copying = False
+        """In the middle of COPY FROM STDIN."""
+        self.closed = False
+        self.draining = False
+        """To be ended as soon as it holds and wants nothing."""
+        self.advisory_lock = False
+        self.skipping = False
+        """An error was answered here in the middle of a batch: everything up to Sync is dropped."""
+        self.carry = b""
+        """A message of which not all has come."""
+        self.held: bytes | bytearray | None = None
+        """While it waits for a server: what goes on then."""
+        self.held_sql: bytes | None = None
+        self.held_parse: bytes | None = None
+        self.congested = False
+        """The client does not read."""
+        self.reading = True
+        """The client is read."""
+        self.message_limit = around.limits().message_bytes
+        self.buffer_limit = around.limits().buffer_bytes
+        entry.pin = self.pin

@@ -1,0 +1,90 @@
+"""Prepared statements of the protocol in transaction mode: a client's names, mapped onto our own names on servers.
+
+A statement is known by its text and parameter types. Its name on servers never names anything else, so a client
+may meet it on any server: where it is missing, Parse is sent again in the same write (PostgreSQL docs, 55.2.3).
+"""
+
+from collections import OrderedDict
+from itertools import count
+from typing import Final
+from weakref import WeakValueDictionary
+
+from poolguard.core.errors import ClientViolation
+from poolguard.wire.messages import message
+from poolguard.wire.text import Kind, classify
+
+PREFIX: Final = b"__poolguard_"
+_numbers = count(1)
+
+
+class Statement:
+    """One text with its parameter types, for all clients of a pool."""
+
+    __slots__ = ("__weakref__", "begins", "close", "name", "parse", "text")
+
+    def __init__(self, body: bytes) -> None:
+        self.name: Final = PREFIX + b"%d" % next(_numbers)
+        self.parse: Final = message(b"P", self.name + b"\0" + body)
+        self.close: Final = message(b"C", b"S" + self.name + b"\0")
+        self.text: Final = body[: body.index(b"\0")][:8192]
+        self.begins: Final = classify(self.text).kind is Kind.BEGIN
+
+
+class Catalogue:
+    """A pool's statements, each for as long as a client or a server has it."""
+
+    def __init__(self) -> None:
+        self._statements: WeakValueDictionary[bytes, Statement] = WeakValueDictionary()
+
+    def intern(self, body: bytes) -> Statement:
+        """The statement of a Parse whose *body* (behind the name) is text, zero byte, types."""
+        found = self._statements.get(body)
+        if found is None:
+            found = self._statements[body] = Statement(body)
+        return found
+
+
+class Known:
+    """What one server has prepared, least recently used first. Bounded."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: OrderedDict[bytes, Statement] = OrderedDict()
+
+    def __contains__(self, statement: Statement) -> bool:
+        return statement.name in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def use(self, statement: Statement) -> None:
+        """Mark *statement*, which is known, as used last."""
+        self._known.move_to_end(statement.name)
+
+    def add(self, statement: Statement) -> Statement | None:
+        """Take *statement* in; returns the one to be closed for it, if the bound is reached."""
+        self._known[statement.name] = statement
+        if len(self._known) > self._limit:
+            return self._known.popitem(last=False)[1]
+        return None
+
+    def forget(self, statement: Statement) -> None:
+        """It was never prepared, or is closed."""
+        self._known.pop(statement.name, None)
+
+    def clear(self) -> None:
+        """DISCARD ALL, DEALLOCATE ALL."""
+        self._known.clear()
+
+
+def name_and_rest(body: bytes) -> tuple[bytes, bytes]:
+    """Split off the first zero-terminated string. Raises ClientViolation if there is none."""
+    name, zero, rest = body.partition(b"\0")
+    if not zero:
+        raise ClientViolation("a message has no zero byte behind its name")
+    return name, rest
+
+
+def server_name(name: bytes) -> bytes:
+    """A name that the client never prepared, such that it can't meet one of ours: PostgreSQL says 26000."""
+    return b"?" + name if name.startswith(PREFIX) else name

@@ -1,0 +1,320 @@
+"""What a client says when it is not a single plain Query or batch: walked message by message, answered or forwarded."""
+
+from time import monotonic
+from typing import Final
+
+from poolguard.core.errors import ClientViolation, PoolguardError
+from poolguard.ledger.entries import Phase
+from poolguard.relay import extended
+from poolguard.relay.block import Block, BlockKind, begin_group
+from poolguard.relay.client_pipe import BEGUN, STATEMENT_BYTES, check_length
+from poolguard.relay.pipe import BATCH, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
+from poolguard.relay.replies import Reply
+from poolguard.relay.server import Server
+from poolguard.relay.state import SessionState
+from poolguard.wire import messages
+from poolguard.wire.text import PLAIN, Kind, Pin, Verdict, classify
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long statements may go on that a client sent just before it said goodbye."""
+
+_QUERY, _SYNC, _FLUSH, _TERMINATE, _CALL, _PARSE, _BIND, _CLOSE = b"QSHXFPBC"
+_EXTENDED: Final = b"PBDEC"
+_COPY: Final = b"dcf"
+_COPY_END: Final = b"cf"
+_BEGINNINGS: Final = (b"BEGIN", b"START")
+"""How an unnamed BEGIN of the extended protocol begins: one with a comment in front is left to PostgreSQL."""
+_PHASE_ACTIVE: Final = Phase.ACTIVE  # an enum's attribute costs a look-up that a constant of the module does not
+
+
+class Talk(SessionState):
+    """The client's side of a session."""
+
+    __slots__ = ()
+
+    # What the session does.
+
+    def settled(self, status: int, now: float) -> None:
+        """Everything owed has come."""
+        raise NotImplementedError
+
+    def deliver(self, data: bytes) -> None:
+        """Send to the client."""
+        raise NotImplementedError
+
+    def leave(self, *, patience: float = 0.0, vanished: bool = False) -> None:
+        """End the session."""
+        raise NotImplementedError
+
+    def fatal(self, error: PoolguardError) -> None:
+        """Tell the client why, and end the session."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """End the session if it holds and wants nothing."""
+        raise NotImplementedError
+
+    def hold(self, data: bytes) -> None:
+        """Keep *data* while the session waits."""
+        raise NotImplementedError
+
+    def drop(self, data: bytes) -> None:
+        """Ignore *data*."""
+        raise NotImplementedError
+
+    # Forwarding.
+
+    def regate(self) -> None:
+        """Choose who takes the next chunk."""
+        if self.closed:
+            self.gate = self.drop
+        elif self.held is not None:
+            self.gate = self.hold
+        elif self.carry:
+            self.gate = self._join
+        elif self.block is not None:
+            self.gate = self.begun if self.block.kind is BlockKind.DEFERRED else self.walk
+        elif self.skipping:
+            self.gate = self.walk
+        else:
+            self.gate = None
+
+    def _join(self, data: bytes) -> None:
+        data, self.carry = self.carry + data, b""
+        self.walk(data)
+
+    def walk(self, data: bytes, prefix: bytes = b"") -> None:
+        """Take any messages, answer what is ours, forward the rest in one write."""
+        try:
+            self._walk(data, prefix)
+        except ClientViolation as error:
+            self.counters.protocol_violations_total += 1
+            self.fatal(error)
+        else:
+            self.regate()
+
+    def _walk(self, data: bytes, prefix: bytes) -> None:
+        size, position, start = len(data), 0, 0
+        out = [prefix]
+        owed: list[int | Reply] = []
+        """Of the extended messages since the last Sync in *data*."""
+        while size - position >= 5:
+            end = position + 1 + length_at(data, position + 1)[0]
+            if end > size or end < position + 5:
+                check_length(end - position - 1, self.message_limit)
+                break
+            tag = data[position]
+            if tag == _TERMINATE:
+                self._send(out, data[start:position], owed)
+                self.leave(patience=PATIENCE_SECONDS)
+                self.transport.close()
+                return
+            server = self.server
+            if server is None or self.block is not None or self.skipping:
+                answered = self._answer(tag, data, position, end)
+                if answered:
+                    position = start = answered
+                    continue
+                now = monotonic()
+                server = self.take()
+                if server is None:
+                    self.wait(data[position:], now)
+                    return
+                out = [self.attach(server, now)]
+                start = position
+            replaced = self._forward(server, owed, data, position, end)
+            if replaced is not None:
+                out += (data[start:position], replaced)
+                start = end
+            position = end
+        if position < size:
+            self.carry = data[position:]
+        self._send(out, data[start:position] if start or position < size else data, owed)
+
+    def _forward(self, server: Server, owed: list[int | Reply], data: bytes, position: int, end: int) -> bytes | None:
+        """Note what one message owes; what to send in its place, or None for the message itself."""
+        tag = data[position]
+        if tag in _EXTENDED:
+            return extended.forward(self, server, owed, tag, data, position, end)
+        if tag == _SYNC:
+            self._sync(server, owed)
+            return None
+        if owed:
+            server.replies.extend(owed)
+            owed.clear()
+            self.unsynced = True
+        if tag == _QUERY:
+            return self._query(server, data[position + 5 : end - 1])
+        self._other(server, tag)
+        return None
+
+    def _sync(self, server: Server, owed: list[int | Reply]) -> None:
+        """The end of a batch."""
+        replies = server.replies
+        if self.copying:
+            replies.extend(owed)  # PostgreSQL ignores this Sync
+            owed.clear()
+            return
+        if not self.unsynced and not server.skipping and owed.count(PASS) == len(owed):
+            replies.append(BATCH)  # it came whole, and nothing of it was changed
+        else:
+            replies.extend(owed)
+            replies.append(SYNC)
+        owed.clear()
+        self.unsynced = server.skipping = False
+
+    def _send(self, out: list[bytes], rest: bytes, owed: list[int | Reply]) -> None:
+        server = self.server
+        if server is None:
+            return
+        if owed:
+            server.replies.extend(owed)
+            self.unsynced = True
+        data = b"".join((*out, rest)) if len(out) > 1 or out[0] else rest
+        if data:
+            if self.entry.phase is not _PHASE_ACTIVE:
+                self.entry.phase, self.entry.phase_since = _PHASE_ACTIVE, monotonic()
+            server.write(data)
+        replies = server.replies
+        if not replies:
+            if not self.unsynced:
+                self.settled(server.status, monotonic())  # nothing was asked of PostgreSQL after all
+        elif type(replies[0]) is Reply and (ours := server.local_replies()):
+            self.deliver(b"".join(ours))
+            if not replies and not self.unsynced:
+                self.settled(server.status, monotonic())
+
+    def note(self, sql: bytes) -> None:
+        """Write a statement into the ledger."""
+        entry = self.entry
+        if len(sql) > STATEMENT_BYTES:
+            sql = sql[:STATEMENT_BYTES]
+        entry.statement = sql
+        entry.recent.append(sql)
+        entry.statement_since = entry.phase_since = monotonic()
+        entry.statements += 1
+        entry.phase = _PHASE_ACTIVE
+
+    def _query(self, server: Server, sql: bytes) -> bytes | None:
+        """A simple Query for PostgreSQL; what to send in its place, or None for the Query itself."""
+        self.note(sql)
+        if server.skipping:
+            return None  # PostgreSQL discards it, like all up to Sync
+        verdict = classify(sql)
+        if verdict is not PLAIN:
+            self.heed(verdict, server)
+            if verdict.kind is Kind.DEALLOCATE and verdict.name in self.statements:
+                reply = extended.deallocated(server)
+                if reply is not None:
+                    del self.statements[verdict.name]
+                    server.replies.append(reply)
+                    return b""
+        self.unnamed = server.unnamed = None
+        server.replies.append(SIMPLE)
+        return None
+
+    def _other(self, server: Server, tag: int) -> None:
+        if tag == _CALL:
+            if not server.skipping:
+                server.replies.append(SIMPLE)
+        elif tag in _COPY_END:
+            self.copying = False
+        elif tag not in _COPY and tag != _FLUSH:
+            raise ClientViolation(f"message type {chr(tag)!r} is not one that a client sends")
+
+    def heed(self, verdict: Verdict, server: Server) -> None:
+        """Keep what a statement leaves behind in its server's session from being lost, or from leaking."""
+        if verdict.pin:
+            self.advisory_lock = self.advisory_lock or verdict.pin is Pin.ADVISORY_LOCK
+            self._pin(verdict.pin)
+        if verdict.kind in (Kind.DISCARD_ALL, Kind.DEALLOCATE_ALL):
+            self.statements.clear()
+            server.forget_statements = True
+        if verdict.kind in (Kind.DISCARD_ALL, Kind.RESET_ALL):
+            self.wanted = self.at_login
+            server.applied = None
+
+    def _pin(self, reason: Pin) -> None:
+        if not self.pin:
+            self.pin = self.entry.pin = reason.value
+            self.pool.pinned += 1
+            self.counters.pins_total[self.pool.name, reason.name.lower()] += 1
+
+    def pin_for_statement(self) -> None:
+        """Names are not mapped in this pool: a named statement keeps its server."""
+        self._pin(Pin.PROTOCOL_PREPARE)
+
+    # What is answered here.
+
+    def _answer(self, tag: int, data: bytes, position: int, end: int) -> int:
+        """Answer one message (or one whole BEGIN) without PostgreSQL; where it ends, or 0 if that can't be."""
+        if self.skipping:
+            if tag == _SYNC:
+                self.skipping = False
+                self.deliver(messages.READY[IDLE])
+            return end
+        block = self.block
+        if block is not None:
+            reply = block.answer(tag, data[position + 5 : end], self._prepared_kind(tag, data[position + 5 : end]))
+            if reply is None:
+                return 0
+            if reply:
+                self.deliver(reply)
+            if block.status == IDLE and tag in (_QUERY, _SYNC):
+                self.block = None
+                self.entry.phase = Phase.IDLE if self.server is None else Phase.PINNED
+                if self.draining:
+                    self.drain()
+            return end
+        return self._answer_idle(tag, data, position, end)
+
+    def _answer_idle(self, tag: int, data: bytes, position: int, end: int) -> int:
+        if tag == _QUERY:
+            sql = data[position + 5 : end - 1]
+            verdict = classify(sql)
+            if verdict is PLAIN:
+                return 0
+            if verdict.kind is Kind.BEGIN:
+                self.defer(sql, BEGUN)
+                return end
+            if verdict.kind is Kind.DEALLOCATE and self.statements.pop(verdict.name, None) is not None:
+                self.deliver(messages.command_complete("DEALLOCATE") + messages.READY[IDLE])
+                return end
+            return 0
+        if tag in (_PARSE, _BIND):
+            if tag == _PARSE and data[position + 6 : position + 11].upper() not in _BEGINNINGS:
+                return 0
+            begins = {name: s.text for name, s in self.statements.items() if s.begins}
+            if tag == _BIND and not begins:
+                return 0
+            group = begin_group(data, position, begins)
+            if group is None:
+                return 0
+            self.defer(group[0], group[1] + messages.READY[IN_TRANSACTION])
+            return group[2]
+        if tag == _SYNC:
+            self.deliver(messages.READY[IDLE])
+            return end
+        if tag == _CLOSE:
+            if data[position + 5] == b"S"[0]:
+                self.statements.pop(data[position + 6 : end - 1], None)
+            self.deliver(messages.CLOSE_COMPLETE)
+            return end
+        # Outside of COPY PostgreSQL drops what is left of one (docs, 55.2.7); a Flush has nothing to flush.
+        return end if tag in _COPY or tag == _FLUSH else 0
+
+    def defer(self, begin: bytes, reply: bytes) -> None:
+        """Answer a BEGIN with *reply*; PostgreSQL sees it together with what follows."""
+        now = monotonic()
+        self.counters.deferred_begins_total += 1
+        self.block = Block(BlockKind.DEFERRED, begin=begin, began_at=now)
+        self.entry.phase, self.entry.phase_since = Phase.DEFERRED, now
+        self.gate = self.begun
+        self.deliver(reply)
+
+    def _prepared_kind(self, tag: int, body: bytes) -> Kind | None:
+        if tag not in b"BD":
+            return None
+        name = body.split(b"\0")[1] if tag == _BIND else body[1:].partition(b"\0")[0]
+        statement = self.statements.get(name)
+        return classify(statement.text).kind if statement is not None else None

@@ -1,0 +1,81 @@
+"""One line of explanation for every setting: for the JSON Schema, for editors and for docs/settings.md."""
+
+from collections.abc import Mapping
+from typing import Final
+
+_LADDER: Final = {
+    "warn": "Log, count and show it",
+    "cancel": "End the running statement; the transaction stays, in error",
+    "rollback": "End the transaction, keep the session",
+    "terminate": "Close the client's session and its server",
+}
+
+
+def _ladder(name: str, of_what: str) -> dict[str, str]:
+    return {f"policies.*.{name}.{step}": f"{does}, when {of_what}." for step, does in _LADDER.items()}
+
+
+_UPSTREAM: Final = {
+    "url": "PostgreSQL as a libpq URI. PG* variables and ~/.pgpass fill what it leaves out.",
+    "password_file": "File that holds the password. Read again for new connections: it can be rotated.",
+    "connect_timeout": "How long opening one connection may take, login included.",
+}
+
+WORDS: Final[Mapping[str, str]] = {
+    **{f"upstream.{key}": text for key, text in _UPSTREAM.items()},
+    "listen.clients.host": "Address for applications. Not loopback: needs auth.method scram-sha-256.",
+    "listen.clients.port": "Port for applications. 0 takes any free one.",
+    "listen.clients.unix_socket_dir": "Folder for a Unix socket, .s.PGSQL.PORT, beside the address. null: none.",
+    "listen.control.host": "Address for leases and admin (HTTP). Not loopback: set auth.admin_token.",
+    "listen.control.port": "Port for leases and admin. 0 takes any free one.",
+    "listen.metrics.host": "Address for /metrics and the probes, which come from outside of the pod.",
+    "listen.metrics.port": "Port for /metrics and the probes. 0 takes any free one.",
+    "auth.method": "How applications log in. trust is refused on any address that is not loopback.",
+    "auth.users.*.password": "The password, or the SCRAM secret as pg_authid.rolpassword holds it.",
+    "auth.users.*.password_file": "File that holds the same.",
+    "auth.admin_token": "Bearer token for HTTP requests that change something. Empty: none is asked for.",
+    "auth.admin_token_file": "File that holds it.",
+    "pools.*.size": "The hard limit: how many servers this pool ever has at once.",
+    "pools.*.min_idle": "Servers that are kept open even when nobody needs them.",
+    "pools.*.mode": "Whether a client holds a server to the end of its transaction, or of its session.",
+    "pools.*.wait_timeout": "How long a client waits for a server before it gets ERROR 53300.",
+    "pools.*.max_waiting": "How many may wait. One more gets ERROR 53300 at once.",
+    "pools.*.policy": "Which of the policies watches this pool's transactions.",
+    "pools.*.max_lifetime": "Age at which a server is replaced; varied a little, so that not all go at once.",
+    "pools.*.idle_timeout": "How long a server above min_idle may stand unused before it is closed.",
+    "pools.*.prepared_statements": "Prepared statements kept on each server for all clients. 0: none.",
+    "pools.*.role": "PostgreSQL role of the servers. null: the user of upstream.url.",
+    "pools.*.application_name": "What servers show in pg_stat_activity. null: poolguard's own.",
+    **{f"pools.*.upstream.{key}": f"For this pool only: {text}" for key, text in _UPSTREAM.items()},
+    "default_pool": "Pool for a database name that is no pool's name.",
+    "routes.*.match.application_name": "Glob over the client's application_name, as river*.",
+    "routes.*.match.user": "Glob over the client's user.",
+    "routes.*.match.database": "Glob over the database name that the client asked for.",
+    "routes.*.pool": "Pool for the sessions that match.",
+    "policies.*.mode": "enforce carries verdicts out; observe only counts and logs them.",
+    **_ladder("idle_in_transaction", "the client has said nothing inside of a transaction for so long"),
+    **_ladder("transaction_age", "a transaction is open for so long"),
+    **_ladder("statement_age", "one statement runs for so long"),
+    **_ladder("checkout_age", "a server is held for so long, for whatever reason"),
+    "policies.*.exempt.application_name": "Globs of application_name that the guard leaves alone.",
+    "policies.*.exempt.comment": "A comment with this text in a statement exempts its transaction.",
+    "policies.*.budget.kills_per_minute": "Above so many the guard ends nothing more and calls for a person.",
+    "policies.*.budget.max_share_of_pool": (
+        "At most this share of the pool's servers is cancelled or terminated at once, or was terminated in the last "
+        "minute; rollbacks keep their server and don't count."
+    ),
+    "leases.enabled": "Whether there is a lease API.",
+    "leases.connections": "Connections of its own, which no pool shares: one in use, the rest spares.",
+    "leases.schema": "PostgreSQL schema of the lease table.",
+    "leases.create_schema": "Create schema and table at start. false: run `poolguard print-schema --sql`.",
+    "leases.default_ttl": "How long a lease holds when the request does not say.",
+    "limits.max_clients": "Client connections at once. One more gets ERROR 53300.",
+    "limits.login_timeout": "How long a client may take to log in.",
+    "limits.message_bytes": "The longest protocol message a client may send.",
+    "limits.buffer_bytes": "Bytes that may wait per direction of a session before reading stops.",
+    "limits.statements_per_client": "Prepared statements that one client may have.",
+    "limits.drain_timeout": "How long transactions may go on after SIGTERM. Keep it below the pod's grace.",
+    "log.format": "json: one object a line. text: for a terminal.",
+    "log.level": "The least serious level that is written.",
+}
+"""Path, with `*` for any name, to what the setting means. Held complete by a test."""

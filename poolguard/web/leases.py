@@ -1,0 +1,83 @@
+"""The lease API over HTTP: parse, ask the manager, render. Errors are raised, and mapped where all errors are."""
+
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from poolguard.core.errors import NotAllowed, NotLeader
+from poolguard.lease import terms
+from poolguard.lease.manager import LeaseManager
+from poolguard.web import lease_schemas as schemas
+from poolguard.web import queries
+from poolguard.web.replies import reply, reply_list
+
+_NAME: Final = "{name:.+}"
+"""Slashes may stand as they are or as %2F."""
+
+
+def lease_routes(manager: LeaseManager, *, admin_token: Callable[[], str]) -> list[web.RouteDef]:
+    """Return the routes. Force release exists only while *admin_token* is not empty; that requests to /v1/admin carry
+    it is seen to by `guardrails`, through which all of them pass.
+    """
+    handlers = _Handlers(manager, admin_token)
+    return [
+        web.get("/v1/leases", handlers.every),
+        web.get(f"/v1/leases/{_NAME}", handlers.get),
+        web.put(f"/v1/leases/{_NAME}", handlers.acquire),
+        web.delete(f"/v1/leases/{_NAME}", handlers.release),
+        web.post(f"/v1/leases/{_NAME}/renew", handlers.renew),
+        web.get(f"/leader/{_NAME}", handlers.leader),
+        web.delete(f"/v1/admin/leases/{_NAME}", handlers.force_release),
+    ]
+
+
+class _Handlers:
+    def __init__(self, manager: LeaseManager, admin_token: Callable[[], str]) -> None:
+        self._manager = manager
+        self._admin_token = admin_token
+
+    async def acquire(self, request: web.Request) -> web.Response:
+        wish, chosen = schemas.parse_acquire(
+            await queries.json_object(request, schemas.ACQUIRE_KEYS),
+            name=_name(request),
+            default_ttl_seconds=self._manager.default_ttl_seconds,
+        )
+        acquired = await self._manager.acquire(wish, chosen_by_caller=chosen)
+        return reply(schemas.lease(acquired.standing), status=201 if acquired.new else 200)
+
+    async def renew(self, request: web.Request) -> web.Response:
+        term = schemas.parse_renew(await queries.json_object(request, schemas.RENEW_KEYS), name=_name(request))
+        return reply(schemas.lease(await self._manager.renew(term)))
+
+    async def release(self, request: web.Request) -> web.Response:
+        queries.only(request.query, schemas.RELEASE_KEYS)
+        await self._manager.release(schemas.parse_release(request.query, name=_name(request)))
+        return web.Response(status=204)
+
+    async def get(self, request: web.Request) -> web.Response:
+        return reply(schemas.lease(await self._manager.get(_name(request))))
+
+    async def every(self, request: web.Request) -> web.Response:
+        queries.only(request.query, schemas.PAGE_KEYS)
+        after, prefix, limit = schemas.parse_page(request.query)
+        found = await self._manager.list(after=after, prefix=prefix, limit=limit)
+        following = found[-1].row.name if len(found) == limit else None
+        return await reply_list("leases", found, schemas.lease, next=following)
+
+    async def leader(self, request: web.Request) -> web.Response:
+        name = terms.check_name(_name(request))
+        belief = self._manager.leader(name)
+        if belief is None:
+            raise NotLeader(f"this poolguard holds no trusted term of lease {name!r}")
+        return reply(schemas.leader(belief, self._manager.trust_seconds(belief)))
+
+    async def force_release(self, request: web.Request) -> web.Response:
+        if not self._admin_token():
+            raise NotAllowed("force release needs an admin token, and none is set", hint="Set auth.admin_token.")
+        await self._manager.force_release(_name(request), actor=f"admin at {request.remote}")
+        return web.Response(status=204)
+
+
+def _name(request: web.Request) -> str:
+    return request.match_info["name"]

@@ -1,0 +1,66 @@
+"""What the handlers read and call, as protocols and callables that the daemon wires."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from poolguard.core.clock import Clock
+from poolguard.core.ids import TransactionId
+from poolguard.guard.book import IncidentBook
+from poolguard.guard.history import Action
+from poolguard.guard.incidents import Incident
+from poolguard.ledger.book import Ledger
+from poolguard.metrics.collector import Exposition
+from poolguard.metrics.sources import SettingsInForce
+from poolguard.pool.snapshot import PoolSnapshot
+from poolguard.web.hosts import OwnNames
+from poolguard.web.readiness import LeaseStore, Readiness
+
+
+class Guard(Protocol):
+    """Whoever carries out what a person asks for."""
+
+    async def by_hand(self, transaction_id: TransactionId, action: Action, actor: str) -> Incident:
+        """Do it now, outside any budget; *action* is not WARN.
+
+        Raises UnknownPool if no such transaction holds a server.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSources:
+    """What the control listener's handlers need."""
+
+    clock: Clock
+    ledger: Ledger
+    pools: Callable[[], Sequence[PoolSnapshot]]
+    settings: SettingsInForce
+    incidents: IncidentBook
+    guard: Guard
+    names: OwnNames
+    routes: Iterable[web.AbstractRouteDef] = ()
+    """Of other parts: the leases'."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSources:
+    """What the metrics listener's handlers need."""
+
+    clock: Clock
+    exposition: Exposition
+    pools: Callable[[], Sequence[PoolSnapshot]]
+    started: Callable[[], bool]
+    """Whether everything has been started once."""
+    listening: Callable[[], bool]
+    """Whether clients can connect."""
+    draining: Callable[[], bool]
+    loop_lag_seconds: Callable[[], float]
+    lease_store: Callable[[], LeaseStore]
+    readiness: Readiness = field(default_factory=Readiness)
+
+
+CONTROL: Final = web.AppKey("control", ControlSources)
+METRICS: Final = web.AppKey("metrics", MetricsSources)

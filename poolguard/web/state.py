@@ -1,0 +1,39 @@
+"""GET /v1/settings, and GET / for somebody who looks around."""
+
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from poolguard import __version__
+from poolguard.web.queries import only
+from poolguard.web.replies import reply
+from poolguard.web.sources import CONTROL
+
+
+async def get_settings(request: web.Request) -> web.Response:
+    """Which settings are in force, not what is in them: hash, source, warnings, how reloads went."""
+    only(request.query, ())
+    current = request.app[CONTROL].settings
+    return reply(
+        {
+            "hash": current.hash,
+            "source": current.source,
+            "loaded_at": datetime.fromtimestamp(current.loaded_at, UTC).isoformat(timespec="seconds"),
+            "warnings": list(current.warnings),
+            "reloads": {result.value: number for result, number in current.reloads.items()},
+            "last_refusal": current.last_refusal or None,
+            "admin_token_required": bool(current.settings.auth.admin_token),
+        }
+    )
+
+
+async def get_index(request: web.Request) -> web.Response:
+    """What there is: every path with its methods."""
+    paths: dict[str, list[str]] = {}
+    for route in request.app.router.routes():
+        if route.resource is not None and route.method != "HEAD":
+            paths.setdefault(route.resource.canonical, []).append(route.method)
+    return reply({"poolguard": __version__, "paths": dict(sorted(paths.items()))})
+
+
+ROUTES = (web.get("/", get_index), web.get("/v1/settings", get_settings))

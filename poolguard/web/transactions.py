@@ -1,0 +1,78 @@
+"""GET /v1/transactions, and what a person can do to one: cancel, rollback, terminate."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from poolguard.core.errors import UnknownPool
+from poolguard.guard.history import Action
+from poolguard.ledger.facts import transaction_facts
+from poolguard.web.guardrails import caller
+from poolguard.web.queries import BadRequest, choice, json_object, only, page, transaction_id
+from poolguard.web.replies import reply, reply_list
+from poolguard.web.sources import CONTROL
+from poolguard.web.views import STATES, statement_view, transaction_view
+
+ACTIONS: Final = (Action.CANCEL, Action.ROLLBACK, Action.TERMINATE)
+MAX_ACTOR: Final = 64
+
+
+async def list_transactions(request: web.Request) -> web.Response:
+    """What holds servers, oldest checkout first. Filters: pool, state, application_name; limit and offset."""
+    query = request.query
+    only(query, ("pool", "state", "application_name", "limit", "offset"))
+    pool, application = query.get("pool"), query.get("application_name")
+    state = choice(query, "state", STATES)
+    phase = STATES[state] if state is not None else None
+    limit, offset = page(query)
+    sources = request.app[CONTROL]
+    matching = [
+        entry
+        for entry in sources.ledger.holders.values()
+        if (pool is None or entry.pool == pool)
+        and (phase is None or entry.phase is phase)
+        and (application is None or entry.application_name == application)
+    ]
+    matching.sort(key=lambda entry: entry.held_since)
+    now = sources.clock.monotonic()
+    facts = [transaction_facts(entry, now) for entry in matching[offset : offset + limit]]
+    return await reply_list("transactions", facts, transaction_view, total=len(matching), limit=limit, offset=offset)
+
+
+async def get_transaction(request: web.Request) -> web.Response:
+    """One transaction with its latest statements, newest last; 404 when it is over."""
+    only(request.query, ())
+    sources = request.app[CONTROL]
+    wanted = transaction_id(request)
+    entry = sources.ledger.holders.get(wanted.session)
+    if entry is None or entry.transaction_id != wanted:
+        raise UnknownPool(f"no transaction {wanted}: it is over, or never was")
+    facts = transaction_facts(entry, sources.clock.monotonic())
+    recent = []
+    for text in facts.recent:
+        recent.append(statement_view(text))
+        await asyncio.sleep(0)  # one fingerprint may take most of what the relay can wait for
+    return reply({**transaction_view(facts), "recent_statements": recent})
+
+
+async def act(request: web.Request) -> web.Response:
+    """Cancel, roll back or terminate one transaction. The answer is the incident, with its outcome."""
+    only(request.query, ())
+    wanted, action = transaction_id(request), Action(request.match_info["action"])
+    body = await json_object(request, ("actor",))
+    incident = await request.app[CONTROL].guard.by_hand(wanted, action, _actor(request, body.get("actor")))
+    return reply(incident.as_json())
+
+
+def _actor(request: web.Request, name: object) -> str:
+    if name is not None and (not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_ACTOR):
+        raise BadRequest(f"actor must be a text of 1 to {MAX_ACTOR} printable characters")
+    return f"{name} ({request.remote})" if name else caller(request)
+
+
+ROUTES = (
+    web.get("/v1/transactions", list_transactions),
+    web.get("/v1/transactions/{id}", get_transaction),
+    web.post(f"/v1/transactions/{{id}}/{{action:{'|'.join(ACTIONS)}}}", act),
+)

@@ -1,0 +1,58 @@
+"""bench.figures: percentiles, medians, ratios."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.figures import Sample, combine, percentile, ratio
+
+VALUES = st.lists(st.floats(0, 1e6), min_size=1, max_size=200)
+
+
+def sample(*, tps: float = 1.0, transactions: int = 1, cpu: float | None = None, p50: float = 1.0) -> Sample:
+    return Sample(transactions=transactions, tps=tps, p50_ms=p50, p99_ms=2 * p50, cpu_seconds=cpu)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 50.0), (0.99, 99.0), (0.991, 100.0), (1.0, 100.0)])
+def test_percentile_is_the_nearest_rank(share: float, expected: float) -> None:
+    assert percentile([float(v) for v in range(100, 0, -1)], share) == expected
+
+
+@given(VALUES, st.floats(0, 1))
+def test_at_least_the_share_lies_at_or_below_the_percentile(values: list[float], share: float) -> None:
+    found = percentile(values, share)
+    assert found in values
+    # One part in a billion: a share times a length is rounded.
+    assert sum(v <= found for v in values) >= share * len(values) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(("values", "share"), [([], 0.5), ([1.0], -0.1), ([1.0], 1.1)])
+def test_percentile_refuses_what_has_no_answer(values: list[float], share: float) -> None:
+    with pytest.raises(ValueError, match=r"no values|not within"):
+        percentile(values, share)
+
+
+def test_each_figure_is_the_median_by_itself() -> None:
+    combined = combine([sample(tps=10, p50=3), sample(tps=30, p50=1), sample(tps=20, p50=2)])
+    assert (combined.tps, combined.p50_ms, combined.p99_ms) == (20, 2, 4)
+    assert combined.tps_rounds == (10, 30, 20)
+
+
+def test_cpu_is_microseconds_per_transaction() -> None:
+    assert combine([sample(transactions=2000, cpu=0.05)]).cpu_us_per_transaction == pytest.approx(25)
+
+
+def test_without_a_pooler_there_is_no_cpu_figure() -> None:
+    assert combine([sample(cpu=None), sample(cpu=None)]).cpu_us_per_transaction is None
+
+
+def test_combining_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        combine([])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"), [(8.0, 10.0, 0.8), (None, 1.0, None), (1.0, None, None), (1.0, 0.0, None)]
+)
+def test_ratio_is_missing_where_a_side_is(ours: float | None, theirs: float | None, expected: float | None) -> None:
+    assert ratio(ours, theirs) == expected

@@ -1,0 +1,72 @@
+"""bench.report: ratios, the table, the JSON."""
+
+import json
+
+from bench.figures import Result
+from bench.leases import Renewals, summarise
+from bench.memory import Memory
+from bench.report import Findings, as_json, as_markdown, ratios
+
+
+def result(tps: float, *, p50: float = 1.0, cpu: float | None = None) -> Result:
+    return Result(tps=tps, p50_ms=p50, p99_ms=2 * p50, cpu_us_per_transaction=cpu, tps_rounds=(tps,))
+
+
+def findings() -> Findings:
+    return Findings(
+        machine={"cpus": 2},
+        options={"rounds": 3, "seconds": 4},
+        versions={"direct": "PostgreSQL 15", "pgbouncer": "1.18"},
+        results={
+            "select": {
+                "direct": result(20_000),
+                "pgbouncer": result(10_000, cpu=20),
+                "poolguard": result(9_000, p50=2, cpu=30),
+            },
+            "prepared": {"direct": result(30_000), "poolguard": result(9_500, cpu=25)},
+        },
+        memory={"poolguard": Memory(idle_bytes=48 * 1024**2, loaded_bytes=50 * 1024**2, per_idle_client_bytes=9216)},
+        leases={"idle": Renewals(number=500, failed=0, p50_ms=2.5, p99_ms=8, worst_ms=12.3)},
+        balances_agree=True,
+        notes=["something was missing"],
+    )
+
+
+def test_ratios_are_ours_by_theirs() -> None:
+    assert ratios(findings().results["select"]) == {"tps": 0.9, "p50": 2.0, "p99": 2.0, "cpu": 1.5}
+
+
+def test_a_workload_that_pgbouncer_sat_out_has_no_ratios() -> None:
+    assert set(ratios(findings().results["prepared"]).values()) == {None}
+
+
+def test_json_survives_a_round_trip_and_holds_the_ratios() -> None:
+    said = json.loads(json.dumps(as_json(findings())))
+    assert said["ratios"]["select"]["tps"] == 0.9
+    assert said["results"]["select"]["poolguard"]["tps_rounds"] == [9000]
+    assert said["leases"]["idle"]["failed"] == 0
+    assert said["format"] == 1
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_table_has_one_row_per_workload_and_dashes_for_what_is_missing() -> None:
+    lines = as_markdown(findings()).splitlines()
+    rows = {cells(line)[0]: cells(line) for line in lines if line.startswith("|")}
+    assert rows["select"][1:7] == ["20,000", "10,000", "9,000", "0.90", "2.00", "2.00"]
+    assert rows["prepared"][2:5] == ["-", "9,500", "-"]
+    assert rows["poolguard"] == ["poolguard", "48.0 MiB", "50.0 MiB", "9.0 KiB"]
+    assert rows["idle"] == ["idle", "500", "0", "2.5", "8", "12.3"]
+    assert len({len(line) for line in lines if line.startswith(("| select", "| prepared"))}) == 1
+
+
+def test_lost_balances_can_not_be_overlooked() -> None:
+    broken = findings()
+    broken.balances_agree = False
+    assert "TPC-B balances agree: NO." in as_markdown(broken)
+
+
+def test_renewals_are_summarised_with_their_failures() -> None:
+    assert summarise([1.0, 2.0, 9.0], 1) == Renewals(number=3, failed=1, p50_ms=2.0, p99_ms=9.0, worst_ms=9.0)

@@ -1,0 +1,131 @@
+"""The ring of incidents, its filters, its stream, and starvation."""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+import pytest
+
+from poolguard.guard.book import KEPT, NAMED_HOLDERS, STARVATION_SECONDS, STREAM_LENGTH, IncidentBook
+from poolguard.guard.history import Action, RuleName
+from poolguard.guard.incidents import Incident, IncidentOutcome
+from poolguard.pool.state import Refusal
+from tests.support.clock import ManualClock
+from tests.support.snapshots import pool_snapshot
+from tests.unit.guard.builders import idle
+from tests.unit.guard.test_incidents import INCIDENT
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def book(clock: ManualClock) -> IncidentBook:
+    return IncidentBook(clock, lambda name: pool_snapshot(name, size=2, held=2), settings_hash="abc")
+
+
+def recorded(book: IncidentBook, *incidents: Incident) -> None:
+    for incident in incidents:
+        book.record(incident)
+
+
+def test_ids_are_never_used_twice(book: IncidentBook, clock: ManualClock) -> None:
+    later = ManualClock(clock.monotonic() + 60)
+    other = IncidentBook(later, lambda _: None)
+    assert len({book.new_id() for _ in range(100)} | {other.new_id() for _ in range(100)}) == 200
+
+
+def test_only_the_latest_are_kept(book: IncidentBook) -> None:
+    for number in range(KEPT + 5):
+        book.record(replace(INCIDENT, id=str(number)))
+    assert len(book.find()) == KEPT
+    assert book.find()[0].id == str(KEPT + 4)
+    assert book.get("4") is None
+    assert book.get("5") is not None
+    assert book.recorded_total == KEPT + 5
+
+
+def test_filters_are_anded_and_the_newest_comes_first(book: IncidentBook) -> None:
+    one = replace(INCIDENT, id="1", at=10.0)
+    two = replace(INCIDENT, id="2", at=20.0, pool="jobs", action=Action.WARN)
+    three = replace(INCIDENT, id="3", at=30.0, rule=RuleName.STATEMENT_AGE, outcome=IncidentOutcome.FAILED)
+    recorded(book, one, two, three)
+    assert book.find() == [three, two, one]
+    assert book.find(pool="app") == [three, one]
+    assert book.find(rule="idle_in_transaction") == [two, one]
+    assert book.find(action="rollback", outcome="done") == [one]
+    assert book.find(since=20.0) == [three, two]
+    assert book.find(pool="none") == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level"),
+    [
+        (IncidentOutcome.DONE, logging.WARNING),
+        (IncidentOutcome.FAILED, logging.ERROR),
+        (IncidentOutcome.BUDGET, logging.ERROR),
+        (IncidentOutcome.OBSERVED, logging.INFO),
+    ],
+)
+def test_each_incident_is_one_log_line_without_literals(
+    book: IncidentBook, caplog: pytest.LogCaptureFixture, outcome: IncidentOutcome, level: int
+) -> None:
+    caplog.set_level(logging.DEBUG, "poolguard")
+    incident = replace(INCIDENT, outcome=outcome)
+    book.record(incident)
+    (line,) = caplog.records
+    assert (line.levelno, line.message) == (level, "guard acted on a transaction")
+    assert vars(line)["incident"] == incident.as_json()
+    assert "secret" not in str(vars(line))
+
+
+async def test_streams_get_what_is_recorded_while_they_are_open(book: IncidentBook) -> None:
+    book.record(INCIDENT)
+    with book.subscribe() as stream:
+        book.record(replace(INCIDENT, id="seen"))
+        assert (await anext(aiter(stream))).id == "seen"
+    book.record(INCIDENT)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await anext(aiter(stream))
+
+
+async def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(book: IncidentBook) -> None:
+    with book.subscribe() as stream:
+        for number in range(STREAM_LENGTH + 3):
+            book.record(replace(INCIDENT, id=str(number)))
+        assert (await anext(aiter(stream))).id == "3"
+        assert stream.missed == 3
+
+
+def test_starvation_names_the_oldest_holders_and_what_to_do(book: IncidentBook) -> None:
+    holders = [idle(60.0 - session, session) for session in range(1, 9)]
+    incident = book.starved("app", 10.0, Refusal.TIMEOUT, holders)
+    assert (incident.kind, incident.outcome, incident.waited_seconds) == ("starvation", "timeout", 10.0)
+    assert [holder.id for holder in incident.holders] == [f"{session}-1" for session in range(1, NAMED_HOLDERS + 1)]
+    assert [each.text for each in incident.holders[0].fingerprints] == ["select ?"]
+    assert incident.holders_total == 8
+    assert incident.pool_state is not None
+    assert incident.pool_state.utilisation == 1.0
+    assert incident.client_sees is not None
+    assert incident.client_sees.sqlstate == "53300"
+    assert incident.classification == "leaks_hold_pool"
+    assert book.get(incident.id) is incident
+
+
+def test_a_full_queue_is_starvation_too(book: IncidentBook) -> None:
+    assert book.starved("app", 0.0, Refusal.QUEUE_FULL, []).outcome == "queue_full"
+
+
+async def test_a_storm_of_starvation_is_one_incident_a_second_for_each_pool(
+    book: IncidentBook, clock: ManualClock
+) -> None:
+    first = book.starved("app", 10.0, Refusal.TIMEOUT, [])
+    assert all(book.starved("app", 10.0, Refusal.TIMEOUT, []) is first for _ in range(500))
+    assert book.starved("jobs", 10.0, Refusal.TIMEOUT, []) is not first
+    await clock.advance(STARVATION_SECONDS)
+    second = book.starved("app", 10.0, Refusal.TIMEOUT, [])
+    assert (first.repeats, second.repeats) == (0, 500)
+    assert len(book.find(pool="app")) == 2

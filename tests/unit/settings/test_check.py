@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import pytest
+
+from poolguard.settings.check import find_problems, find_warnings, is_loopback
+from poolguard.settings.model import (
+    Auth,
+    AuthMethod,
+    ClientsListener,
+    ControlListener,
+    Listen,
+    Policy,
+    Pool,
+    Settings,
+    Upstream,
+    User,
+)  # fmt: skip
+
+USERS = {"a": User(password="x")}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"])
+def test_loopback_is_known(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "db", "localhost.evil.example", "127.0.0.1.nip.io"])
+def test_everything_else_is_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_the_defaults_have_no_problem_and_no_warning() -> None:
+    assert (find_problems(Settings()), find_warnings(Settings())) == ([], [])
+
+
+def test_trust_is_refused_where_others_can_connect_and_scram_is_not() -> None:
+    listen = Listen(clients=ClientsListener(host="0.0.0.0"))
+    assert [finding.path for finding in find_problems(Settings(listen=listen))] == [("listen", "clients", "host")]
+    assert find_problems(Settings(listen=listen, auth=Auth(method=AuthMethod.SCRAM, users=USERS))) == []
+
+
+def test_port_0_may_be_given_to_all_listeners() -> None:
+    listen = Listen(clients=ClientsListener(port=0), control=ControlListener(port=0))
+    assert find_problems(Settings(listen=listen)) == []
+
+
+def test_no_pool_at_all_is_one_problem() -> None:
+    assert [finding.path for finding in find_problems(Settings(pools={}))] == [("pools",)]
+
+
+def test_more_connections_than_postgresql_allows_by_default_are_warned_of() -> None:
+    pools = {"app": Pool(size=94)}
+    assert find_warnings(Settings(pools=pools)) == []
+    (warning,) = find_warnings(Settings(pools={"app": Pool(size=95)}))
+    assert (warning.path, "98" in warning.text) == (("pools",), True)
+
+
+def test_pools_on_a_postgresql_of_their_own_do_not_count() -> None:
+    assert find_warnings(Settings(pools={"app": Pool(size=500, upstream=Upstream(url="postgresql://b"))})) == []
+
+
+def test_an_open_control_listener_without_token_is_warned_of() -> None:
+    settings = Settings(listen=Listen(control=ControlListener(host="0.0.0.0")))
+    assert [finding.path for finding in find_warnings(settings)] == [("listen", "control", "host")]
+    assert find_warnings(replace(settings, auth=Auth(admin_token="t"))) == []
+
+
+def test_users_without_effect_are_warned_of() -> None:
+    assert [finding.path for finding in find_warnings(Settings(auth=Auth(users=USERS)))] == [("auth", "users")]
+
+
+def test_policies_that_do_nothing_or_that_nobody_uses_are_warned_of() -> None:
+    policies = {**Settings().policies, "app": Policy(), "mine": Settings().policies["app"]}
+    findings = find_warnings(Settings(policies=policies))
+    assert [(finding.path, finding.text[:14]) for finding in findings] == [
+        (("policies", "app"), "has no rule, s"),
+        (("policies", "mine"), "no pool names "),
+    ]

@@ -1,0 +1,216 @@
+"""The lease API over HTTP, with the middlewares it runs behind: status codes, bodies, headers."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from poolguard.core.errors import LeaseUnknown
+from poolguard.lease.manager import LeaseManager
+from poolguard.settings.model import Leases
+from poolguard.web.errors import errors_to_json
+from poolguard.web.guardrails import guardrails
+from poolguard.web.hosts import OwnNames
+from poolguard.web.leases import lease_routes
+from tests.support.clock import ManualClock
+from tests.support.leases import Table, TableStore
+
+Client = TestClient[web.Request, web.Application]
+JSON = {"Content-Type": "application/json"}
+TOKEN = "t0ken"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> TableStore:
+    return TableStore(Table(), clock)
+
+
+@pytest.fixture
+def admin_token() -> list[str]:
+    return [TOKEN]
+
+
+@pytest.fixture
+async def client(store: TableStore, clock: ManualClock, admin_token: list[str]) -> AsyncIterator[Client]:
+    manager = LeaseManager(store, Leases(), clock)
+    await manager.start()
+    gate = guardrails(OwnNames("127.0.0.1"), lambda: admin_token[0])
+    app = web.Application(middlewares=[errors_to_json, gate])
+    app.add_routes(lease_routes(manager, admin_token=lambda: admin_token[0]))
+    async with TestClient(TestServer(app)) as made:
+        yield made
+    await manager.stop()
+
+
+async def acquire(client: Client, name: str = "a", **body: object) -> tuple[int, dict[str, object]]:
+    async with client.put(f"/v1/leases/{name}", json={"holderIdentity": "pod-1", **body}) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_acquire_answers_the_term(client: Client) -> None:
+    status, body = await acquire(client, leaseDurationSeconds=20, metadata={"zone": "b"})
+    assert status == 201
+    assert body == {
+        "name": "a",
+        "holderIdentity": "pod-1",
+        "leaseDurationSeconds": 20,
+        "acquireTime": "1970-01-01T00:00:00.000000Z",
+        "renewTime": "1970-01-01T00:00:00.000000Z",
+        "leaseTransitions": 1,
+        "token": (1 << 32) + 1,
+        "validForMs": 18_000,
+        "metadata": None,
+    }
+
+
+async def test_the_default_duration_is_the_settings(client: Client) -> None:
+    _, body = await acquire(client)
+    assert body["leaseDurationSeconds"] == 15
+
+
+async def test_the_same_request_again_is_200(client: Client) -> None:
+    first = await acquire(client, requestId="r1")
+    again = await acquire(client, requestId="r1")
+    assert (first[0], again[0]) == (201, 200)
+    assert first[1]["token"] == again[1]["token"]
+
+
+async def test_held_is_409_with_holder_and_time(client: Client) -> None:
+    await acquire(client)
+    status, body = await acquire(client, holderIdentity="pod-2")
+    assert status == 409
+    assert (body["error"], body["holderIdentity"], body["validForMs"]) == ("lease_held", "pod-1", 15_000)
+
+
+async def test_renew_and_lost(client: Client, clock: ManualClock) -> None:
+    _, body = await acquire(client)
+    await clock.advance(10.0)
+    term = {"holderIdentity": "pod-1", "token": body["token"]}
+    async with client.post("/v1/leases/a/renew", json=term) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["validForMs"] == 13_500
+    await clock.advance(15.0)
+    async with client.post("/v1/leases/a/renew", json=term) as answer:
+        assert answer.status == 409
+        lost = await answer.json()
+    assert (lost["error"], lost["holderIdentity"], lost["validForMs"]) == ("lease_lost", None, 0)
+
+
+async def test_unknown_is_503_with_retry_after(client: Client, store: TableStore) -> None:
+    def no_answer(call: str) -> None:
+        raise LeaseUnknown("no answer")
+
+    store.before_doing = no_answer
+    async with client.put("/v1/leases/a", json={"holderIdentity": "pod-1"}) as answer:
+        assert answer.status == 503
+        assert answer.headers["Retry-After"] == "1"
+        assert (await answer.json())["error"] == "lease_unknown"
+
+
+async def test_release_is_204_again_too_and_409_for_another_term(client: Client) -> None:
+    _, body = await acquire(client)
+    old = f"/v1/leases/a?holderIdentity=pod-1&token={body['token']}"
+    for _ in range(2):
+        async with client.delete(old) as answer:
+            assert answer.status == 204
+    await acquire(client)
+    async with client.delete(old) as answer:
+        assert answer.status == 409
+
+
+async def test_leader_is_200_only_while_trusted(client: Client, clock: ManualClock, store: TableStore) -> None:
+    async with client.get("/leader/a") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["error"] == "not_leader"
+    _, body = await acquire(client)
+    calls = len(store.calls)
+    async with client.get("/leader/a") as answer:
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert await answer.json() == {
+            "name": "a",
+            "holderIdentity": "pod-1",
+            "token": body["token"],
+            "validForMs": 13_500,
+        }
+    async with client.head("/leader/a") as answer:
+        assert answer.status == 200
+    await clock.advance(13.5)
+    async with client.head("/leader/a") as answer:
+        assert answer.status == 503
+    assert len(store.calls) == calls, "/leader asked PostgreSQL"
+
+
+async def test_get_list_and_names_with_slashes(client: Client) -> None:
+    assert (await acquire(client, "team/a"))[0] == 201
+    assert (await acquire(client, "team%2Fb"))[0] == 201
+    async with client.get("/v1/leases/team/b") as answer:
+        assert (await answer.json())["name"] == "team/b"
+    async with client.get("/v1/leases?prefix=team/&limit=1") as answer:
+        page = await answer.json()
+    assert ([lease["name"] for lease in page["leases"]], page["next"]) == (["team/a"], "team/a")
+    async with client.get("/v1/leases?prefix=team/&after=team/a") as answer:
+        page = await answer.json()
+    assert ([lease["name"] for lease in page["leases"]], page["next"]) == (["team/b"], None)
+    async with client.get("/v1/leases/c") as answer:
+        assert answer.status == 404
+        assert (await answer.json())["error"] == "lease_not_found"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/v1/leases/a", {}),
+        ("PUT", "/v1/leases/a", {"holderIdentity": "x", "leaseDurationSeconds": 1}),
+        ("PUT", "/v1/leases/a", {"holderIdentity": "x", "leaseDuration": 15}),
+        ("PUT", "/v1/leases/a", {"holderIdentity": "x", "metadata": [1]}),
+        ("PUT", "/v1/leases/a%20b", {"holderIdentity": "x"}),
+        ("PUT", "/v1/leases/a/renew", {"holderIdentity": "x"}),
+        ("PUT", "/v1/leases/a", ["holderIdentity"]),
+        ("POST", "/v1/leases/a/renew", {"holderIdentity": "x", "token": "7"}),
+        ("DELETE", "/v1/leases/a?holderIdentity=x&token=abc", None),
+        ("DELETE", "/v1/leases/a?holderIdentity=x", None),
+        ("DELETE", "/v1/leases/a?holderIdentity=x&token=1&force=true", None),
+        ("GET", "/v1/leases?limit=0", None),
+        ("GET", "/v1/leases?limit=201", None),
+        ("GET", "/v1/leases?prefix=%00", None),
+        ("GET", "/v1/leases?page=2", None),
+        ("GET", "/leader/a%20b", None),
+    ],
+)
+async def test_bad_requests_are_400_and_reach_nobody(
+    client: Client, store: TableStore, method: str, path: str, body: object
+) -> None:
+    async with client.request(method, path, json=body, headers=JSON) as answer:
+        assert answer.status == 400
+        told = await answer.json()
+    assert told["error"] == "bad_request"
+    assert told["message"]
+    assert store.calls == []
+
+
+async def test_a_page_in_a_browser_can_not_change_a_lease(client: Client) -> None:
+    async with client.put(
+        "/v1/leases/a", data='{"holderIdentity":"x"}', headers={"Content-Type": "text/plain"}
+    ) as answer:
+        assert answer.status == 415
+
+
+async def test_force_release_needs_the_admin_token(client: Client, admin_token: list[str]) -> None:
+    await acquire(client)
+    async with client.delete("/v1/admin/leases/a") as answer:
+        assert answer.status == 401
+    async with client.delete("/v1/admin/leases/a", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+        assert answer.status == 204
+    async with client.delete("/v1/admin/leases/a", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+        assert answer.status == 404
+    admin_token[0] = ""
+    async with client.delete("/v1/admin/leases/a") as answer:
+        assert answer.status == 403
+        assert "admin_token" in (await answer.json())["hint"]
