@@ -8,15 +8,19 @@ import json
 import logging
 import queue
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from logging.handlers import QueueHandler, QueueListener
+from copy import copy
+from logging.handlers import QueueHandler
 from typing import Any, Final, TextIO
 
 from poolguard.settings.model import Log, LogFormat
 
 QUEUED_RECORDS: Final = 10_000
+LAST_WORDS_SECONDS: Final = 5.0
+"""How long the end of the process waits for a reader of standard error that does not read."""
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -80,6 +84,7 @@ class DroppingHandler(QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         """Never wait."""
         if self.dropped:
+            record = copy(record)  # other handlers have it too
             record.log_records_dropped = self.dropped
         try:
             self.queue.put_nowait(record)
@@ -89,25 +94,60 @@ class DroppingHandler(QueueHandler):
             self.dropped = 0
 
 
+class Writer:
+    """Hands queued records to *output*, in a thread of its own.
+
+    Not logging's QueueListener: its stop() raises when the queue is full, and waits for ever for a reader that hangs.
+    """
+
+    def __init__(self, records: "queue.Queue[logging.LogRecord | None]", output: logging.Handler) -> None:
+        self._records = records
+        self._output = output
+        self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Write what is queued and end; after *seconds* what is still unwritten is given up."""
+        deadline = time.monotonic() + seconds
+        try:
+            self._records.put(None, timeout=seconds)
+        except queue.Full:
+            return
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        while (record := self._records.get()) is not None:
+            self._output.handle(record)
+
+
 @contextmanager
-def logging_as(settings: Log, stream: TextIO | None = None) -> Iterator[None]:
+def logging_as(
+    settings: Log,
+    stream: TextIO | None = None,
+    *,
+    queued: int = QUEUED_RECORDS,
+    last_words_seconds: float = LAST_WORDS_SECONDS,
+) -> Iterator[None]:
     """Log as *settings* say, to standard error, until the end of the block; then everything is written."""
     output = logging.StreamHandler(stream or sys.stderr)
     output.setFormatter(JsonFormatter() if settings.format is LogFormat.JSON else TextFormatter())
-    records: queue.Queue[logging.LogRecord] = queue.Queue(QUEUED_RECORDS)
-    handler = DroppingHandler(records)
-    listener = QueueListener(records, output)
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    root.handlers[:] = [handler]
+    records: queue.Queue[logging.LogRecord | None] = queue.Queue(queued)
+    writer = Writer(records, output)
+    root, own = logging.getLogger(), logging.getLogger("poolguard")
+    before, levels = root.handlers[:], (root.level, own.level)
+    root.handlers[:] = [DroppingHandler(records)]
     set_level(settings)
-    listener.start()
+    writer.start()
     try:
         yield
     finally:
-        listener.stop()
+        writer.stop(last_words_seconds)
         root.handlers[:] = before
-        root.setLevel(level)
+        root.setLevel(levels[0])
+        own.setLevel(levels[1])
 
 
 def set_level(settings: Log) -> None:

@@ -45,17 +45,21 @@ async def serve(loaded: Loaded, *, observe: bool) -> int:
     """Start, wait for a signal, drain, stop."""
     for warning in loaded.warnings:
         log.warning("the settings can be used, but", extra={"problem": warning})
+    stop, at_once = asyncio.Event(), asyncio.Event()
+    reloads: set[asyncio.Task[object]] = set()
     try:
         house = House(loaded, os.environ, observe=observe)
-        await house.start()
+        reloader = Reloader(house)
+        # Before the start, which may wait for PostgreSQL: unhandled, each of these signals kills without a word.
+        _on_signals(stop, at_once, reloader, reloads)
+        log.info("poolguard starts", extra={"version": __version__, "settings_source": loaded.source})
+        if not await _start(house, stop):
+            log.info("stopped before it was started")
+            return OK
     except (SettingsError, OSError) as error:
         log.error("poolguard can't start", extra={"reason": str(error), "hint": getattr(error, "hint", "")})  # noqa: TRY400 - told in words
         return FAILED
-    reloader = Reloader(house)
     await reloader.start()
-    stop, at_once = asyncio.Event(), asyncio.Event()
-    reloads: set[asyncio.Task[object]] = set()
-    _on_signals(stop, at_once, reloader, reloads)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -63,6 +67,20 @@ async def serve(loaded: Loaded, *, observe: bool) -> int:
     await stop.wait()
     await _end(house, reloader, at_once)
     return OK
+
+
+async def _start(house: House, stop: asyncio.Event) -> bool:
+    """Start *house*; False, and nothing is left of it, if *stop* came first. Raises what the start raises."""
+    starting = asyncio.create_task(house.start(), name="start")
+    stopping = asyncio.create_task(stop.wait(), name="stop while starting")
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        await starting
+        return True
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    return False
 
 
 def _facts(house: House, *, observe: bool) -> dict[str, object]:

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from watchfiles import awatch
 
@@ -20,19 +22,28 @@ from poolguard.settings.model import Settings
 
 log = logging.getLogger(__name__)
 
-QUIET_MILLISECONDS = 200
-"""A file that is written in several steps is read once, after the last."""
+QUIET_MILLISECONDS: Final = 200
+"""A file that is written in several quick steps is read once, after the last."""
+LOOK_SECONDS: Final = 5.0
+"""How often the file is looked at anyway: not every file system tells of changes, and watches can run out."""
 
 
 class Reloader:
-    """A service. One reload at a time; a bad file changes nothing and says so."""
+    """A service. One reload at a time; a bad file changes nothing and says so.
+
+    Make it right after the settings were read: what changes from then on is noticed.
+    """
 
     name = "reload"
 
     def __init__(self, house: House) -> None:
         self._house = house
+        source = house.in_force.source
+        self._file = None if source == WITHOUT_FILE else Path(source)
+        self._seen = None if self._file is None else _state_of(self._file)
         self._lock = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
+        self._started = asyncio.Event()
         self._stop = asyncio.Event()
 
     async def start(self) -> None:
@@ -41,9 +52,10 @@ class Reloader:
         The folder, because Kubernetes replaces a ConfigMap by swapping a link in it: a watch of the file sees the
         first swap only.
         """
-        source = self._house.in_force.source
-        if source != WITHOUT_FILE:
-            self._watching = asyncio.get_running_loop().create_task(self._watch(Path(source)), name="watch settings")
+        self._started.set()
+        if self._file is not None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch(self._file), name="watch settings")
+            await asyncio.sleep(0)  # its first step sets the watch up
 
     async def drain(self, deadline: float) -> None:
         """Nothing is reloaded any more."""
@@ -59,44 +71,80 @@ class Reloader:
                 await watching
 
     async def _watch(self, file: Path) -> None:
-        seen = _state_of(file)
-        async for _ in awatch(file.parent, debounce=QUIET_MILLISECONDS, stop_event=self._stop, recursive=False):
+        async for _ in self._looks(file.parent):
             state = _state_of(file)
-            if state != seen:  # the folder may be a busy one
-                seen = state
+            if state != self._seen:  # the folder may be a busy one
+                self._seen = state
                 await self.reload(asked="file changed")
 
-    async def reload(self, *, asked: str) -> ReloadResult:
-        """Read the settings again and take over what can be taken over live."""
-        async with self._lock:
-            house = self._house
-            in_force = house.in_force
-            try:
-                loaded, targets, door = await asyncio.to_thread(self._read)
-                plan = plan_reload(in_force.settings, loaded.settings)
-                result = ReloadResult.UNCHANGED if loaded.hash == in_force.hash else ReloadResult.APPLIED
-                house.guard.reconfigure(loaded.settings, loaded.hash)
-            except (SettingsError, OSError) as error:
-                in_force.reloads[ReloadResult.REFUSED] += 1
-                in_force.last_refusal = str(error)
-                log.error(  # noqa: TRY400 - the operator's mistake, told in words; a traceback would hide them
-                    "the new settings have problems; those in force stay",
-                    extra={"asked": asked, "settings_hash": in_force.hash, "problems": str(error).splitlines()},
-                )
-                return ReloadResult.REFUSED
-            in_force.last_refusal = ""
-            in_force.reloads[result] += 1
-            if result is ReloadResult.UNCHANGED:
-                log.info("settings read again, nothing changed", extra={"asked": asked, "settings_hash": loaded.hash})
-                return result
-            house.targets = targets
-            house.relay.reconfigure(loaded.settings, door, frozenset(plan.pools_drained))
-            self._adopt(loaded, plan)
-            log.info(
-                "settings reloaded",
-                extra={"asked": asked, "settings_hash": loaded.hash, "changes": plan.lines()},
+    async def _looks(self, folder: Path) -> AsyncIterator[None]:
+        """Come back when something in *folder* may have changed."""
+        try:
+            async for _ in awatch(
+                folder,
+                debounce=QUIET_MILLISECONDS,
+                stop_event=self._stop,
+                rust_timeout=int(LOOK_SECONDS * 1000),
+                yield_on_timeout=True,
+                recursive=False,
+            ):
+                yield
+        except (OSError, RuntimeError) as error:
+            # The kernel's limit of watches is shared by all that runs on the machine; watchfiles' own errors are
+            # RuntimeErrors.
+            log.warning(
+                "the folder of the settings can't be watched; the file is looked at from time to time",
+                extra={"reason": str(error), "every_seconds": LOOK_SECONDS},
             )
+        while not self._stop.is_set():
+            await self._house.clock.sleep_until(self._house.clock.monotonic() + LOOK_SECONDS)
+            yield
+
+    async def reload(self, *, asked: str) -> ReloadResult | None:
+        """Read the settings again and take over what can be taken over live. Waits for start(); None after stop()."""
+        await self._started.wait()
+        async with self._lock:
+            if self._stop.is_set():
+                log.info("poolguard stops: settings are not reloaded", extra={"asked": asked})
+                return None
+            try:
+                return await self._reload(asked)
+            except Exception:
+                self._house.in_force.reloads[ReloadResult.REFUSED] += 1
+                self._house.in_force.last_refusal = "a bug in poolguard; its log has more"
+                log.exception("reloading failed; please report this as a bug", extra={"asked": asked})
+                return ReloadResult.REFUSED
+
+    async def _reload(self, asked: str) -> ReloadResult:
+        house = self._house
+        in_force = house.in_force
+        try:
+            loaded, targets, door = await asyncio.to_thread(self._read)
+            plan = plan_reload(in_force.settings, loaded.settings)
+            result = ReloadResult.UNCHANGED if loaded.hash == in_force.hash else ReloadResult.APPLIED
+            house.guard.reconfigure(loaded.settings, loaded.hash)
+        except (SettingsError, OSError) as error:
+            in_force.reloads[ReloadResult.REFUSED] += 1
+            in_force.last_refusal = str(error)
+            log.error(  # noqa: TRY400 - the operator's mistake, told in words; a traceback would hide them
+                "the new settings have problems; those in force stay",
+                extra={"asked": asked, "settings_hash": in_force.hash, "problems": str(error).splitlines()},
+            )
+            return ReloadResult.REFUSED
+        in_force.last_refusal = ""
+        in_force.reloads[result] += 1
+        # Even if nothing changed: a password may have, in a passfile or certificate that the hash doesn't cover.
+        house.targets = targets
+        if result is ReloadResult.UNCHANGED:
+            log.info("settings read again, nothing changed", extra={"asked": asked, "settings_hash": loaded.hash})
             return result
+        house.relay.reconfigure(loaded.settings, door, frozenset(plan.pools_drained))
+        self._adopt(loaded, plan)
+        log.info(
+            "settings reloaded",
+            extra={"asked": asked, "settings_hash": loaded.hash, "changes": plan.lines()},
+        )
+        return result
 
     def _read(self) -> tuple[Loaded, Targets, Door]:
         house = self._house

@@ -86,8 +86,9 @@ class Guard:
             rules[name] = compile_policy(pool.policy, policy)
         turned = {name for name, old in self._rules.items() if name in rules and rules[name].mode is not old.mode}
         self._records.settings_changed(turned)
-        self._rules = rules
-        self._sizes = {name: pool.size for name, pool in settings.pools.items()}
+        # A pool that left the settings drains under the rules that it had: a leak would keep it for ever.
+        self._rules |= rules
+        self._sizes |= {name: pool.size for name, pool in settings.pools.items()}
         self.book.settings_hash = settings_hash
 
     async def start(self) -> None:
@@ -166,7 +167,7 @@ class Guard:
         for transaction in transactions:
             rules = self._rules.get(transaction.pool)
             if rules is None:
-                continue  # its pool left the settings and drains
+                continue  # a pool that no settings ever named
             before = self._records.history(transaction.id)
             judgement = judge(transaction, rules, before, now)
             if judgement.spared:

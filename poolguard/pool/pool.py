@@ -114,7 +114,10 @@ class Pool(Generic[S]):
         if now >= server.dies_at:
             self.discard(server, CloseReason.LIFETIME)
             return
-        for effect in self.state.give_back(server, now):
+        effects = self.state.give_back(server, now)
+        if not effects:
+            return
+        for effect in effects:
             if type(effect) is Grant:  # by far the most; the rest of the effects is rare
                 self.wait_seconds.observe(now - effect.since)
                 if not effect.waiter.granted(server, now):

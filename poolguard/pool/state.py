@@ -100,7 +100,8 @@ class PoolState(Generic[S, W]):
         """Queue *waiter*, after `take` gave nothing."""
         assert not self._idle, "a waiter queues while a server is idle"
         assert waiter not in self._waiting, "a waiter has one place"
-        if len(self._waiting) >= self.max_waiting:
+        # Those for whom a server can still be opened wait for PostgreSQL, not for somebody else.
+        if len(self._waiting) >= self.max_waiting + max(0, self.size - len(self.held)):
             return (Refuse(waiter, Refusal.QUEUE_FULL, 0.0),)
         self._waiting[waiter] = now
         return self.want() if len(self.held) + self.opening < self.size else NOTHING

@@ -29,6 +29,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `replies`: what poolguard itself has to do with one reply.
 - `block`: a transaction block that exists only here.
 - `server`: one connection to PostgreSQL between guests.
+- `guests`: who has a server while no session has it.
 - `parameters`: a session's run-time parameters.
 - `refusal`: what a client is told that waited in vain.
 - `counters`: what is counted.

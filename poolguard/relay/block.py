@@ -63,6 +63,8 @@ class Block:
             return messages.READY[self.status]
         if self._skipping or tag in _COPY or tag == _FLUSH:
             return b""
+        if self.status == IDLE:
+            return None  # the block ended earlier in this batch
         if tag == _QUERY:
             return self._query(body.rstrip(b"\0"))
         if tag == _CALL:
@@ -71,17 +73,19 @@ class Block:
 
     def _query(self, sql: bytes) -> bytes | None:
         kind = classify(sql).kind
-        done = self._finish(kind)
+        done = self._begin_again(sql) if kind is Kind.BEGIN else self._finish(kind)
         if done is None and self.kind is not BlockKind.DEFERRED:
             done = self._fails()
         return None if done is None else done + messages.READY[self.status]
 
+    def _begin_again(self, sql: bytes) -> bytes | None:
+        if self.kind is not BlockKind.DEFERRED:
+            return None
+        return messages.notice_response("25001", "there is already a transaction in progress") + begun(sql)
+
     def _finish(self, kind: Kind) -> bytes | None:
-        """COMMIT, ROLLBACK and a second BEGIN; None for anything else."""
+        """COMMIT and ROLLBACK; None for anything else."""
         if self.kind is BlockKind.DEFERRED:
-            if kind is Kind.BEGIN:
-                warning = messages.notice_response("25001", "there is already a transaction in progress")
-                return warning + messages.command_complete("BEGIN")
             if kind in (Kind.COMMIT, Kind.ROLLBACK):
                 self.status = IDLE
                 return messages.command_complete(kind.name)
@@ -149,6 +153,11 @@ class Block:
         )
 
 
+def begun(sql: bytes) -> bytes:
+    """The CommandComplete of *sql*, a plain BEGIN or START TRANSACTION."""
+    return messages.command_complete("START TRANSACTION" if classify(sql).name else "BEGIN")
+
+
 def begin_group(data: bytes, position: int, prepared: dict[bytes, bytes]) -> tuple[bytes, bytes, int] | None:
     """A BEGIN by the extended protocol: [Parse] Bind [Describe] Execute Sync and nothing else, all in *data*.
 
@@ -178,7 +187,7 @@ def begin_group(data: bytes, position: int, prepared: dict[bytes, bytes]) -> tup
         elif tag == _DESCRIBE and name in (b"P", b"S") and b"E" not in seen and (bound or name == b"S"):
             replies += messages.NO_DATA if name == b"P" else messages.NO_PARAMETERS + messages.NO_DATA
         elif tag == _EXECUTE and bound and not name and seen.count(b"E") == 1:
-            replies += messages.command_complete("BEGIN")
+            replies += begun(text)
         elif tag == _SYNC and seen[-2:-1] == b"E":
             return text, replies, position
         else:

@@ -18,6 +18,7 @@ STATEMENT_BYTES: Final = 8192
 """How much of a statement the ledger keeps."""
 
 BEGUN: Final = messages.command_complete("BEGIN") + messages.READY[IN_TRANSACTION]
+STARTED: Final = messages.command_complete("START TRANSACTION") + messages.READY[IN_TRANSACTION]
 
 _QUERY, _PARSE, _BIND, _DESCRIBE, _EXECUTE, _SYNC = b"QPBDES"
 _PORTAL: Final = b"P"[0]
@@ -90,7 +91,7 @@ class ClientPipe(Writer):
         server = self.server
         if verdict is not PLAIN and (server is None or not verdict.only_ends):
             if verdict.kind is Kind.BEGIN and parse is None:
-                self.defer(sql, BEGUN)
+                self.defer(sql, STARTED if verdict.name else BEGUN)
             else:
                 self.walk(data)
             return
@@ -132,13 +133,8 @@ class ClientPipe(Writer):
         entry.statement_since = entry.phase_since = now
         entry.statements += 1
         entry.phase = _ACTIVE
-        self.unnamed = parse
-        if parse is None:
-            server.unnamed = None
-            server.replies.append(SIMPLE)
-        else:
-            server.unnamed = self
-            server.replies.append(BATCH)
+        self.unnamed = server.unnamed = parse
+        server.replies.append(SIMPLE if parse is None else BATCH)
         server.write(data)
 
     def wait(self, data: bytes, now: float, sql: bytes | None = None, parse: bytes | None = None) -> None:

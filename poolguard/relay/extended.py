@@ -1,12 +1,14 @@
 """The extended protocol on its way to PostgreSQL: owed replies noted, clients' statement names mapped to ours."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from poolguard.core.errors import ClientViolation
 from poolguard.relay.pipe import FAILED, PASS
 from poolguard.relay.replies import Reply
-from poolguard.relay.statements import Statement, name_and_rest, server_name
+from poolguard.relay.statements import PREFIX, Statement, name_and_rest, server_name
 from poolguard.wire import messages
-from poolguard.wire.text import PLAIN, classify
+from poolguard.wire.text import PLAIN, Kind, classify
 
 if TYPE_CHECKING:
     from poolguard.relay.server import Server
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
 
 _PARSE, _BIND, _DESCRIBE, _EXECUTE, _CLOSE = b"PBDEC"
 _STATEMENT: Final = b"S"[0]
+
+SHORTEST: Final = 7
+"""Bytes of the shortest Parse, Bind, Describe or Close: header, and two strings or a kind and a string."""
+
+_DROP_UNNAMED: Final = messages.message(b"C", b"S\0")
+
+_STAND_IN: Final = PREFIX + b"stand_in"
+_MAKE_STAND_IN: Final = messages.message(b"C", b"S" + _STAND_IN + b"\0") + messages.message(
+    b"P", _STAND_IN + b"\0SELECT\0\0\0"
+)
+_DEALLOCATE_STAND_IN: Final = messages.message(b"P", b"\0DEALLOCATE " + _STAND_IN + b"\0\0\0")
 
 Owed = list[int | Reply]
 
@@ -28,6 +41,8 @@ def forward(
     if tag == _EXECUTE:
         owed.append(PASS)
         return None
+    if end - position < SHORTEST:
+        raise ClientViolation(f"message of type {chr(tag)!r} ends before its first two strings")
     first = data[position + 5]
     if tag in (_DESCRIBE, _CLOSE):
         if first != _STATEMENT:
@@ -40,7 +55,7 @@ def forward(
     if tag == _PARSE:
         return _parse(session, server, owed, data[position:end])
     if first == 0 and data[position + 6] == 0:
-        if server.unnamed is session:
+        if server.unnamed is session.unnamed and session.unnamed is not None:
             owed.append(PASS)
             return None
         return _unnamed(session, server, owed, data[position:end])
@@ -62,9 +77,8 @@ def deallocated(server: "Server") -> Reply | None:
 
 def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:
     if whole[5] == 0:
-        end = whole.index(b"\0", 6)
-        sql = whole[6:end]
         name, rest = b"", b""
+        sql, _ = name_and_rest(whole[6:])
     else:
         name, rest = name_and_rest(whole[5:])
         sql, _ = name_and_rest(rest)
@@ -72,37 +86,60 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
     verdict = classify(sql)
     if verdict is not PLAIN:
         session.heed(verdict, server)
+    if not name and verdict.kind is Kind.DEALLOCATE and session.statements.pop(verdict.name, None) is not None:
+        return _deallocate(session, server, owed)
     if not name:
-        session.unnamed, server.unnamed = whole, session
+        session.unnamed = server.unnamed = whole
     if not name or not session.maps_names:
         if name and not session.pin:
             session.pin_for_statement()
         owed.append(PASS)
         return None
     statement = session.catalogue.intern(rest)
+    known = server.known
     if name in session.statements:
-        # Prepared twice without Close: PostgreSQL says 42P05, as it must, about the name that it knows.
-        missing = _ensure(server, owed, session.statements[name])
-        owed.append(PASS)
-        return missing + session.statements[name].parse
-    statements, known = session.statements, server.known
+        return _parse_again(session, server, owed, name, statement)
+    statements = session.statements
     statements[name] = statement
     if len(statements) > session.around.limits().statements_per_client:
         del statements[next(iter(statements))]
-    if statement in known and server.status != FAILED:
-        known.use(statement)
-        owed.append(Reply(local=messages.PARSE_COMPLETE, on_undone=lambda: _forget_name(session, name, statement)))
-        return b""
+    closed = b""
     if statement in known:
-        owed.append(Reply(on_undone=lambda: _forget_name(session, name, statement)))
-        return statement.parse
+        if server.status != FAILED and not server.forget_statements:
+            known.use(statement)
+            owed.append(Reply(local=messages.PARSE_COMPLETE, on_undone=lambda: _forget_name(session, name, statement)))
+            return b""
+        # PostgreSQL must judge it itself (it may refuse it in a failed transaction), or plan it anew.
+        closed = statement.close
+        owed.append(Reply(swallow=True, on_undone=lambda: known.add(statement)))
 
     def undone() -> None:
         _forget_name(session, name, statement)
         known.forget(statement)
 
     owed.append(Reply(on_undone=undone))
-    return statement.parse + _make_room(server, owed, statement)
+    return closed + statement.parse + _make_room(server, owed, statement)
+
+
+def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, statement: Statement) -> bytes:
+    """A name prepared twice without Close: PostgreSQL says what is wrong with the text, else 42P05 of our own name."""
+    first, known = session.statements[name], server.known
+
+    def done() -> None:
+        # There was no first: it was skipped because of an error that had not come yet.
+        known.add(first)
+        session.statements[name] = statement
+
+    missing = _ensure(server, owed, first) + (_ensure(server, owed, statement) if statement is not first else b"")
+    owed.append(Reply(on_done=done))
+    return missing + first.parse
+
+
+def _deallocate(session: "Talk", server: "Server", owed: Owed) -> bytes:
+    """DEALLOCATE of a name that PostgreSQL doesn't know: it is given another to deallocate."""
+    session.unnamed = server.unnamed = _DEALLOCATE_STAND_IN
+    owed += (Reply(swallow=True), Reply(swallow=True), PASS)
+    return _MAKE_STAND_IN + _DEALLOCATE_STAND_IN
 
 
 def _forget_name(session: "Talk", name: bytes, statement: Statement) -> None:
@@ -121,11 +158,13 @@ def _ensure(server: "Server", owed: Owed, statement: Statement) -> bytes:
 
 
 def _make_room(server: "Server", owed: Owed, statement: Statement) -> bytes:
-    evicted = server.known.add(statement)
-    if evicted is None:
-        return b""
-    owed.append(Reply(swallow=True))
-    return evicted.close
+    closes = b""
+    known = server.known
+    known.add(statement)
+    while (evicted := known.evict()) is not None:
+        owed.append(Reply(swallow=True, on_undone=partial(known.restore, evicted)))
+        closes += evicted.close
+    return closes
 
 
 def _named(
@@ -143,18 +182,23 @@ def _named(
     owed.append(PASS)
     if tag == b"B":
         session.note(statement.text)
+        if statement.verdict is not PLAIN:
+            session.heed(statement.verdict, server)
     return missing + messages.message(tag, before + statement.name + after)
 
 
 def _unnamed(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:
     """Bind or Describe of the unnamed statement, which lives until the session's next Parse or Query."""
-    if server.unnamed is session or session.unnamed is None:
+    if server.unnamed is session.unnamed and session.unnamed is not None:
         owed.append(PASS)
         return None
-    server.unnamed = session
+    # The server's is another session's, or an older one: it must never be run in place of this session's.
+    server.unnamed = session.unnamed
+    if session.unnamed is not None:
+        session.heed(classify(session.unnamed[6 : session.unnamed.index(b"\0", 6)]), server)
     owed.append(Reply(swallow=True))
     owed.append(PASS)
-    return session.unnamed + whole
+    return (session.unnamed or _DROP_UNNAMED) + whole
 
 
 def _close(session: "Talk", server: "Server", owed: Owed, name: bytes) -> bytes | None:
@@ -166,6 +210,11 @@ def _close(session: "Talk", server: "Server", owed: Owed, name: bytes) -> bytes 
         owed.append(PASS)
         return None
     # Others may share it on this server: only the client's name goes.
-    session.statements.pop(name, None)
-    owed.append(Reply(local=messages.CLOSE_COMPLETE))
+    statement = session.statements.pop(name, None)
+    owed.append(Reply(local=messages.CLOSE_COMPLETE, on_undone=lambda: _restore_name(session, name, statement)))
     return b""
+
+
+def _restore_name(session: "Talk", name: bytes, statement: Statement | None) -> None:
+    if statement is not None:
+        session.statements[name] = statement

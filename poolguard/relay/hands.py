@@ -26,18 +26,25 @@ async def roll_back(session: Session, checkout: int, error: PoolguardError) -> O
     server = _holds(session, checkout)
     if server is None:
         return Outcome.VICTIM_MOVED
-    if server.replies or session.unsynced or session.copying or server.status == IDLE:
+    if server.replies or session.unsynced or session.copying > 0 or server.status == IDLE:
         return Outcome.REFUSED
     session.block = Block(BlockKind.ENDED, error=error)
     session.regate()
+    session.entry.phase = Phase.ENDED
     if session.pin:
         # What pins the server must survive: the same server stays, only its transaction goes.
         server.replies.append(SWALLOW)
         server.write(messages.query("ROLLBACK"))
         return Outcome.DONE
     session.detach(monotonic())
-    session.entry.phase = Phase.ENDED
+    undone = session.undo_parameters()
     await asyncio.shield(session.clean(server))
+    if not session.closed:
+        for name, value in server.parameters.items():
+            if name.lower() in undone:
+                session.deliver(messages.parameter_status(name, value))
+    if session.draining:
+        session.fatal(error)  # nothing is left to finish: the drain need not wait for its next message
     return Outcome.DONE
 
 
@@ -60,14 +67,17 @@ async def terminate(session: Session, checkout: int, error: PoolguardError, grac
     server = session.server if session.entry.checkout == checkout else None
     if server is None:
         return Outcome.VICTIM_MOVED
+    unsynced, copying, mid_row = session.unsynced, session.copying > 0, server.mid_row
     session.detach(monotonic())
-    session.fatal(error)
-    if server.replies or session.unsynced:
-        try:
-            await server.cancel()
-            await server.quiet(grace)
-        except (PoolguardError, OSError, TimeoutError):
-            log.warning("a statement may still run", extra={"backend_pid": server.backend_pid})
+    server.vacate()
+    if mid_row:  # in half a row an error would be read as data
+        session.close_transport()
+    else:
+        session.fatal(error)
+    try:
+        await server.end_what_runs(unsynced=unsynced, copying=copying, seconds=grace)
+    except (PoolguardError, OSError, TimeoutError):
+        log.warning("a statement may still run", extra={"backend_pid": server.backend_pid})
     server.discard(CloseReason.TERMINATED)
     return Outcome.DONE
 

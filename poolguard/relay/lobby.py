@@ -22,7 +22,9 @@ class ParameterRefused(ClientViolation):
     """PostgreSQL refused a startup parameter; the code and text are its own."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
-        super().__init__(fields.get("M", "a startup parameter was refused"), hint=fields.get("H", ""))
+        super().__init__(
+            fields.get("M", "a startup parameter was refused"), detail=fields.get("D", ""), hint=fields.get("H", "")
+        )
         self.sqlstate = fields.get("C", "22023")
 
 
@@ -32,6 +34,7 @@ class _Borrower:
     def __init__(self, give_back: Callable[[Server], None]) -> None:
         self._granted: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
         self._give_back = give_back
+        self.reason = Refusal.TIMEOUT
 
     def granted(self, server: Server, waited: float) -> bool:
         if self._granted.done():
@@ -40,6 +43,7 @@ class _Borrower:
         return True
 
     def refused(self, reason: Refusal, waited: float) -> None:
+        self.reason = reason
         if not self._granted.done():
             self._granted.set_exception(TimeoutError())
 
@@ -113,6 +117,6 @@ class Lobby:
         try:
             return await borrower.wait()
         except TimeoutError:
-            raise self._refuse(pool, Refusal.TIMEOUT) from None
+            raise self._refuse(pool, borrower.reason) from None
         finally:
             pool.withdraw(borrower)

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
 from poolguard.core.clock import Clock
@@ -39,7 +39,7 @@ class Door:
 
     method: AuthMethod
     secrets: Mapping[str, ScramSecret]
-    seed: bytes
+    seed: bytes = field(repr=False)
     """32 random bytes, drawn at start: what users that don't exist are made of."""
     login_timeout: float
 

@@ -27,6 +27,11 @@ class ParameterSet:
         """The same set, but for one parameter."""
         return parameter_set({**dict(self.items), name.lower(): value})
 
+    def like(self, other: "ParameterSet", name: str) -> "ParameterSet":
+        """The same set, but with one parameter as *other* has it, or without it."""
+        rest = {key: value for key, value in self.items if key != name.lower()}
+        return parameter_set(rest | {key: value for key, value in other.items if key == name.lower()})
+
 
 _interned: WeakValueDictionary[tuple[tuple[str, str], ...], ParameterSet] = WeakValueDictionary()
 
@@ -45,9 +50,22 @@ NONE: Final = parameter_set({})
 
 
 def quote(value: str) -> str:
-    """A literal that reads the same whatever standard_conforming_strings is (PostgreSQL docs, 4.1.2.2)."""
-    escaped = value.replace("\\", "\\\\").replace("'", "''")
-    return f"E'{escaped}'"
+    """A literal that reads the same whatever standard_conforming_strings and client_encoding are.
+
+    All ASCII (PostgreSQL docs, 4.1.2.2): in some encodings a backslash can be half a character.
+    """
+    return "E'" + "".join(_escape(char) for char in value) + "'"
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if char in "\\'":
+        return char * 2
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"  # a byte that was no UTF-8
+    if code < 0x80:
+        return char
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def switch(now: ParameterSet | None, wanted: ParameterSet) -> str:
@@ -61,8 +79,7 @@ def switch(now: ParameterSet | None, wanted: ParameterSet) -> str:
     statements += [f'RESET "{_identifier(name)}"' for name in before if name not in after]
     calls = [
         f"pg_catalog.set_config({quote(name)},{quote(value)},false)"
-        # The encoding first: the values that follow are sent in it.
-        for name, value in sorted(after.items(), key=lambda pair: pair[0] != "client_encoding")
+        for name, value in after.items()
         if before.get(name) != value
     ]
     if calls:

@@ -38,7 +38,9 @@ IDLE, IN_TRANSACTION, FAILED = b"ITE"
 length_at: Final = struct.Struct("!I").unpack_from
 """The four bytes of a message's length, as a tuple of one."""
 _header: Final = struct.Struct("!BI").unpack_from
-_READY, _ROW, _COPY_DATA, _ERROR = b"ZDdE"
+_READY, _ERROR, _COPY_IN = b"ZEG"
+_UNBOUNDED: Final = b"DdV"
+"""Rows, COPY data and the results of function calls: passed on in parts."""
 
 _WATCHED: Final = bytes(tag in b"ZESG" for tag in range(256))
 """By tag, inside a simple query's reply: what must be looked at."""
@@ -60,8 +62,8 @@ class Guest(Protocol):
         """Everything owed has come; *status* is the last ReadyForQuery's."""
         ...
 
-    def copy_in_started(self) -> None:
-        """PostgreSQL wants COPY data."""
+    def copy_in_started(self) -> bool:
+        """PostgreSQL wants COPY data; True: its end was sent already, together with what began it."""
         ...
 
     def copy_failed(self) -> None:
@@ -124,7 +126,7 @@ class Writer(asyncio.Protocol):
 class ServerPipe(Writer):
     """From PostgreSQL to whoever is the guest."""
 
-    __slots__ = ("_carry", "_passing", "guest", "replies", "skipping", "status")
+    __slots__ = ("_carry", "_midway", "_passing", "guest", "replies", "skipping", "status")
 
     guest: Guest
 
@@ -135,19 +137,47 @@ class ServerPipe(Writer):
         self.skipping = False
         """PostgreSQL discards everything up to Sync: nothing else that is sent gets a reply."""
         self._carry = b""
+        self._midway = False
+        """The next bytes belong to a message whose beginning has been seen."""
         self._passing = 0
         """Bytes still to come of a row that is forwarded in parts."""
 
     def data_received(self, data: bytes) -> None:
+        """Deliver one whole plain reply with the least that can be done; leave everything else to walk()."""
+        replies = self.replies
+        last = len(data) - 6
+        # Cheap guesses first; the walk over the headers then proves that the last message is ReadyForQuery.
+        if len(replies) == 1 and last >= 0 and data[last] == _READY and not self._midway:
+            owed = replies[0]
+            if owed is SIMPLE or owed is BATCH:
+                position = 0
+                while position < last:
+                    tag, length = _header(data, position)
+                    if _WATCHED[tag]:
+                        break
+                    position += length + 1
+                if position == last:
+                    replies.clear()
+                    self.status = status = data[-1]
+                    guest = self.guest
+                    guest.deliver(data)
+                    if guest is self.guest:
+                        guest.settled(status, monotonic())
+                    return
+        self.walk(data)
+
+    def walk(self, data: bytes) -> None:
         """Walk the headers in *data*, deliver what is the guest's, note what changes state."""
         guest = self.guest
         position = 0
+        self._midway = False
         if self._carry:
             data = self._carry + data
             self._carry = b""
         elif self._passing:
             if self._passing >= len(data):
                 self._passing -= len(data)
+                self._midway = self._passing > 0
                 guest.deliver(data)
                 return
             position, self._passing = self._passing, 0
@@ -177,11 +207,19 @@ class ServerPipe(Writer):
                             settled = not replies
                             break
                         self.watch(tag, data[position + 5 : end], swallowing=False)
+                        if tag == _COPY_IN:
+                            position = end
+                            break  # what is owed may be another thing now
                     position = end
                 else:
                     break
                 if end > size:
                     break
+                continue
+            if type(owed) is Reply and owed.local:
+                out.append(data[start:position])
+                start = position
+                out += self.local_replies()
                 continue
             tag = data[position]
             end = position + 1 + length_at(data, position + 1)[0]
@@ -199,32 +237,18 @@ class ServerPipe(Writer):
             elif _COMPLETES[tag]:
                 if owed is PASS:
                     replies.popleft()
-                    if replies and type(replies[0]) is Reply and replies[0].local:
-                        out.append(data[start:end])
+                elif type(owed) is Reply:
+                    replies.popleft()
+                    if owed.completed():
+                        out.append(data[start:position])
                         start = end
-                        out += self.local_replies()
-                elif owed is not SYNC:
-                    out.append(data[start:position])
-                    out += self.local_replies()
-                    owed = replies.popleft() if replies else PASS
-                    start = end if type(owed) is Reply and owed.completed() else position
-                    if replies and type(replies[0]) is Reply and replies[0].local:
-                        out.append(data[start:end])
-                        start = end
-                        out += self.local_replies()
             elif tag == _READY:
-                out.append(data[start:position])
-                out += self.local_replies()
-                start = position
                 while replies and replies.popleft() is not SYNC:
                     pass
                 self.status = data[position + 5]
                 settled = not replies
             elif _WATCHED[tag]:
                 if tag == _ERROR:
-                    out.append(data[start:position])
-                    out += self.local_replies()
-                    start = position
                     self.discard_to_sync()
                 self.watch(tag, data[position + 5 : end], swallowing=False)
             position = end
@@ -241,21 +265,24 @@ class ServerPipe(Writer):
             data = b"".join(out)
         elif start or position < size:
             data = data[start:position]
-        if data:
-            guest.deliver(data)
-        if settled and not replies and self.guest is guest:
-            guest.settled(self.status, monotonic())
+        if self.guest is guest:  # else it has been told of its server's end, which is the last that it hears
+            if data:
+                guest.deliver(data)
+            if settled and not replies:
+                guest.settled(self.status, monotonic())
 
     def _hold_tail(self, data: bytes, start: int, position: int, size: int, out: list[bytes]) -> tuple[int, int]:
         """Keep an incomplete message for later; a row or COPY data goes on in parts instead."""
         if size - position >= 5 and not (self.replies and self.replies[0] is SWALLOW):
             length = length_at(data, position + 1)[0]
-            if data[position] in (_ROW, _COPY_DATA):
+            if data[position] in _UNBOUNDED:
                 self._passing = position + 1 + length - size
+                self._midway = True
                 return start, size
             if length > MAX_SERVER_MESSAGE:
                 self.violated("message too long")
         self._carry = data[position:]
+        self._midway = True
         return start, position
 
     def local_replies(self) -> list[bytes]:
@@ -271,19 +298,23 @@ class ServerPipe(Writer):
 
     def discard_to_sync(self) -> None:
         """An error: nothing that was sent up to the next Sync is done, or replied to."""
-        replies = self.replies
-        while replies:
-            head = replies[0]
-            if head is SYNC:
-                return
+        replies, undone = self.replies, []
+        while replies and replies[0] is not SYNC and replies[0] is not BATCH:
+            head = replies.popleft()
             if type(head) is Reply:
-                head.undone()
-            replies.popleft()
-        self.skipping = True
+                undone.append(head)
+        self.skipping = not replies
+        for reply in reversed(undone):  # each finds the books as it left them
+            reply.undone()
 
     def watch(self, tag: int, body: bytes, *, swallowing: bool) -> None:
         """See an ErrorResponse, ParameterStatus or CopyInResponse."""
         raise NotImplementedError
+
+    @property
+    def mid_row(self) -> bool:
+        """The guest has been given the beginning of a message, and not yet its end."""
+        return self._passing > 0
 
     def violated(self, what: str) -> None:
         """PostgreSQL broke the protocol: this server can't be trusted with another byte."""

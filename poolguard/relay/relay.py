@@ -12,7 +12,7 @@ from typing import Final
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
-from poolguard.core.errors import PoolguardError, ShuttingDown, TooManyClients
+from poolguard.core.errors import PoolguardError, SettingsError, ShuttingDown, TooManyClients
 from poolguard.core.ids import ServerId, SessionId, TransactionId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
@@ -129,13 +129,24 @@ class Relay:
     # The service.
 
     async def start(self) -> None:
-        """Listen. Raises OSError if an address can't be had."""
+        """Listen. Raises SettingsError if an address can't be had."""
         loop = asyncio.get_running_loop()
         listen = self.settings.listen.clients
-        self._listeners.append(await loop.create_server(lambda: Login(self), listen.host, listen.port, backlog=BACKLOG))
-        if listen.unix_socket_dir is not None:
-            path = Path(listen.unix_socket_dir) / f".s.PGSQL.{listen.port}"
-            self._listeners.append(await loop.create_unix_server(lambda: Login(self), path, backlog=BACKLOG))
+        where = f"{listen.host}:{listen.port}"
+        try:
+            tcp = await loop.create_server(lambda: Login(self), listen.host, listen.port, backlog=BACKLOG)
+            self._listeners.append(tcp)
+            if listen.unix_socket_dir is not None:
+                where = str(Path(listen.unix_socket_dir) / f".s.PGSQL.{listen.port or self.port}")
+                unix = await loop.create_unix_server(lambda: Login(self), where, backlog=BACKLOG)
+                self._listeners.append(unix)
+        except OSError as error:
+            for listener in self._listeners:
+                listener.close()
+            raise SettingsError(
+                f"clients: can't listen on {where}: {error.strerror or error}",
+                hint="Free the address, or set another one in listen.clients.",
+            ) from error
         self._tasks.spawn(self._maintain(), name="maintain the pools")
         log.info("listening for clients", extra={"host": listen.host, "port": self.port})
 

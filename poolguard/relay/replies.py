@@ -7,25 +7,29 @@ class Reply:
     """One completion in the extended protocol that is not simply passed on.
 
     `local`: bytes that poolguard answers in PostgreSQL's place, at this point of the order. `swallow`: PostgreSQL
-    completes something that the client did not ask for. `on_undone` keeps the books of prepared
-    statements true when an error skips the message.
+    completes something that the client did not ask for. `on_done` and `on_undone` keep the books of prepared
+    statements true when it is completed, and when an error skips the message.
     """
 
-    __slots__ = ("local", "on_undone", "swallow")
+    __slots__ = ("local", "on_done", "on_undone", "swallow")
 
     def __init__(
         self,
         *,
         local: bytes = b"",
         swallow: bool = False,
+        on_done: Callable[[], object] | None = None,
         on_undone: Callable[[], object] | None = None,
     ) -> None:
         self.local = local
         self.swallow = swallow
+        self.on_done = on_done
         self.on_undone = on_undone
 
     def completed(self) -> bool:
         """PostgreSQL has done it; True if the client must not hear of it."""
+        if self.on_done is not None:
+            self.on_done()
         return self.swallow
 
     def undone(self) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
@@ -13,6 +12,7 @@ from poolguard.pool.pool import Pool
 from poolguard.pool.snapshot import CloseReason
 from poolguard.relay import parameters
 from poolguard.relay.counters import RelayCounters
+from poolguard.relay.guests import Janitor, Left, Nobody
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.pipe import BATCH, PASS, SIMPLE, SYNC, ServerPipe
 from poolguard.relay.statements import Known
@@ -26,86 +26,9 @@ CLEANING_SECONDS: Final = 5.0
 """How long a server may take to end what its last guest left, before it is closed instead."""
 
 _PARAMETER, _ERROR, _COPY_IN = b"SEG"
-_UNASKED: Final = b"NSA"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """How a guest leaves its server."""
-
-    unsynced: bool = False
-    """Extended messages were sent without Sync."""
-    copying: bool = False
-    """In the middle of COPY FROM STDIN."""
-    session_state: bool = False
-    """Something outlives the transaction, or nobody looked (session mode)."""
-    advisory_lock: bool = False
-    """A session advisory lock may be held."""
-    client_vanished: bool = False
-    """It went without a goodbye."""
-    patience: float = 0.0
-    """Seconds that what runs may go on before it is cancelled."""
-
-
-class Nobody:
-    """The guest of a server at rest. PostgreSQL may tell notices and parameters; anything else is noise."""
-
-    def __init__(self, server: "Server") -> None:
-        self._server = server
-
-    def deliver(self, data: bytes) -> None:
-        """Nobody is there to read it."""
-        if data[0] not in _UNASKED and not self._server.fatal:
-            self._server.discard(CloseReason.NOISE)
-
-    def settled(self, status: int, now: float) -> None:
-        """Nothing was owed."""
-
-    def copy_in_started(self) -> None:
-        """Nothing was asked."""
-
-    def copy_failed(self) -> None:
-        """Nothing was asked."""
-
-    def parameter_changed(self, name: str, value: str) -> None:
-        """A reload of PostgreSQL's own settings; the server is as good as before."""
-
-    def server_lost(self, error: PoolguardError | None) -> None:
-        """Nobody is hurt."""
-
-    def server_congested(self, *, congested: bool) -> None:
-        """Nobody writes."""
-
-
-class Janitor(Nobody):
-    """poolguard itself as a guest: waits until all that is owed has come, and reads nothing but errors."""
-
-    def __init__(self, server: "Server") -> None:
-        super().__init__(server)
-        self._settled: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.error: dict[str, str] | None = None
-
-    def deliver(self, data: bytes) -> None:
-        """What the last guest will not read any more."""
-
-    def settled(self, status: int, now: float) -> None:
-        """All has come."""
-        if not self._settled.done():
-            self._settled.set_result(status)
-
-    def copy_in_started(self) -> None:
-        """A COPY that nobody will feed."""
-        self._server.write(messages.copy_fail("the client has gone"))
-
-    def server_lost(self, error: PoolguardError | None) -> None:
-        """Nothing more will come."""
-        if not self._settled.done():
-            self._settled.set_exception(error or ServerLost("PostgreSQL closed the connection"))
-
-    async def wait(self, seconds: float) -> int:
-        """The last status byte. Raises PoolguardError, or TimeoutError after *seconds*."""
-        async with asyncio.timeout(seconds):
-            return await self._settled
+_FORGETTING: Final = frozenset(("0A000", "26000", "42P05"))
+"""Prepare everything anew, so that a retry heals: "cached plan must not change result type"; and statements that
+PostgreSQL does not have, or has against expectation."""
 
 
 class Server(ServerPipe):
@@ -150,8 +73,8 @@ class Server(ServerPipe):
         self.applied: ParameterSet | None = parameters.NONE
         """What the last guest left; None: not known, so that the next one resets everything."""
         self.known = Known(pool.settings.prepared_statements)
-        self.unnamed: object = None
-        """The session whose unnamed statement this server holds."""
+        self.unnamed: bytes | None = None
+        """The Parse of the unnamed statement that this server holds, if it is known; by identity, a session's own."""
         self.forget_statements = False
         self.fatal = False
         self.closed = False
@@ -209,24 +132,34 @@ class Server(ServerPipe):
         elif tag == _ERROR:
             self._saw_error(messages.error_fields(body), swallowing=swallowing)
         elif tag == _COPY_IN and not swallowing:
-            # In COPY PostgreSQL ignores Sync (docs, 55.2.7): those sent behind Execute get no reply.
-            if self.replies and self.replies[0] is not SIMPLE:
-                kept = [PASS if owed is BATCH else owed for owed in self.replies if owed is not SYNC]
-                self.replies.clear()
-                self.replies.extend(kept)
-            self.guest.copy_in_started()
+            self._copy_in()
+
+    def _copy_in(self) -> None:
+        """In COPY PostgreSQL ignores Sync (docs, 55.2.7): those sent before the data's end get no reply."""
+        ended, replies = self.guest.copy_in_started(), self.replies
+        if not replies or replies[0] is SIMPLE:
+            return
+        if ended:
+            # The data and its end came close behind: only the Sync that is part of Execute's own batch was in COPY.
+            replies[0] = PASS if replies[0] is BATCH else replies[0]
+            return
+        kept = [PASS if owed is BATCH else owed for owed in replies if owed is not SYNC]
+        replies.clear()
+        replies.extend(kept)
 
     def _saw_error(self, fields: dict[str, str], *, swallowing: bool) -> None:
         code = fields.get("C", "XX000")
         self.counters.count_error(self.pool.name, code)
+        self.unnamed = None  # its Parse may be what failed, or was skipped
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             self.fatal = True
-        if code == "0A000":
-            # "cached plan must not change result type": prepare everything anew, so that a retry heals.
+        if code in _FORGETTING:
             self.forget_statements = True
         self.guest.copy_failed()
         if isinstance(self.guest, Janitor):
             self.guest.error = fields
+            if swallowing:
+                self.applied = None  # what failed may have been the last guest's parameters
         elif swallowing:
             log.error(
                 "a statement of poolguard's own failed; the server is closed",
@@ -237,7 +170,9 @@ class Server(ServerPipe):
     # Between guests.
 
     def discard(self, reason: CloseReason) -> None:
-        """Leave the pool and close."""
+        """Leave the pool and close. Safe to repeat."""
+        if self.closed:
+            return
         guest, self.guest = self.guest, self.nobody
         self.pool.discard(self, reason)
         guest.server_lost(ServerLost("poolguard closed the connection to PostgreSQL"))
@@ -281,10 +216,10 @@ class Server(ServerPipe):
         """
         left = left or Left()
         try:
-            if left.patience and self.replies:
+            if left.patience and self.replies and not left.unsynced and not left.copying:
                 await self._let_finish(left.patience)
             async with asyncio.timeout(CLEANING_SECONDS):
-                await self._end_what_runs(unsynced=left.unsynced, copying=left.copying)
+                await self.end_what_runs(unsynced=left.unsynced, copying=left.copying)
                 if self.cancels:
                     await self._cancels_done.wait()
                 await self._reset(left)
@@ -303,6 +238,7 @@ class Server(ServerPipe):
         if self.closed:
             return False
         self.unnamed = None
+        self.guest = self.nobody
         self.pool.give_back(self, monotonic())
         return True
 
@@ -344,8 +280,16 @@ class Server(ServerPipe):
         except TimeoutError:
             log.info("a statement outlived its client and is cancelled", extra={"backend_pid": self.backend_pid})
 
-    async def _end_what_runs(self, *, unsynced: bool, copying: bool) -> None:
-        if not self.replies and not unsynced and not copying:
+    def vacate(self) -> None:
+        """The guest has gone: what still comes for it is nobody's, until `clean` or `discard`."""
+        self.guest = Janitor(self)
+
+    async def end_what_runs(self, *, unsynced: bool, copying: bool, seconds: float = CLEANING_SECONDS) -> None:
+        """Bring a server that has no guest any more to a ReadyForQuery with nothing owed.
+
+        Raises PoolguardError if it can't be cancelled or is lost, TimeoutError after *seconds*.
+        """
+        if not self.replies and not unsynced and not copying and not self.skipping:
             return
         janitor = Janitor(self)
         self.guest = janitor
@@ -358,7 +302,7 @@ class Server(ServerPipe):
         await self.cancel()
         try:
             if self.replies:
-                await janitor.wait(CLEANING_SECONDS)
+                await janitor.wait(seconds)
         finally:
             self.guest = self.nobody
 

@@ -9,11 +9,13 @@ from poolguard.ledger.entries import Phase, SessionEntry
 from poolguard.pool.pool import Pool
 from poolguard.pool.state import Refusal
 from poolguard.relay import refusal
+from poolguard.relay.block import BlockKind
 from poolguard.relay.client_pipe import ClientPipe
+from poolguard.relay.guests import Left
 from poolguard.relay.parameters import ParameterSet, switch
-from poolguard.relay.pipe import FAILED, IDLE, SIMPLE, SWALLOW, length_at
-from poolguard.relay.server import Left, Server
-from poolguard.relay.state import Surroundings
+from poolguard.relay.pipe import BATCH, FAILED, IDLE, SIMPLE, SWALLOW, SYNC, length_at
+from poolguard.relay.server import Server
+from poolguard.relay.state import CLIENT_FULL, SERVER_FULL, Surroundings
 from poolguard.relay.statements import Catalogue
 from poolguard.relay.talk import Talk
 from poolguard.settings.model import PoolMode
@@ -57,16 +59,36 @@ class Session(Talk):
         return False
 
     def pause_writing(self) -> None:
-        """The client does not read: stop reading its server."""
-        self.congested = True
+        """The client does not read: stop reading its server, or itself."""
+        self.congested |= CLIENT_FULL
         if self.server is not None:
             self.server.transport.pause_reading()
+        self._read_or_not()
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        self.congested = False
+        self.congested &= ~CLIENT_FULL
         if self.server is not None:
             self.server.transport.resume_reading()
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        """Read the client only while what it says and what it is told in answer has somewhere to go."""
+        full = self.held is not None and len(self.held) > self.buffer_limit
+        stuck = self.congested & SERVER_FULL or (self.congested and self.server is None)
+        reading = not (full or stuck)
+        if reading is not self.reading and not self.closed:
+            self.reading = reading
+            if reading:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def _part(self, server: Server) -> None:
+        """Neither waits for the other's reader any more."""
+        self.congested &= CLIENT_FULL
+        server.transport.resume_reading()
+        self._read_or_not()
 
     # What the server's pipe calls.
 
@@ -76,6 +98,7 @@ class Session(Talk):
         """Everything owed has come: give the server back, or say in which state it is kept."""
         if self.unsynced:
             return
+        self.copying = 0
         entry = self.entry
         if status == IDLE and not self.pin:
             server = self.server
@@ -84,7 +107,7 @@ class Session(Talk):
             self.server = None
             server.guest = server.nobody
             if self.congested:
-                server.transport.resume_reading()
+                self._part(server)
             del self.holders[entry.session_id]
             entry.phase = _PHASE_IDLE
             entry.phase_since = now
@@ -100,34 +123,64 @@ class Session(Talk):
         if status == IDLE:
             entry.phase = Phase.PINNED
             entry.began_at = now
+            if self.draining:
+                self.fatal(ShuttingDown("poolguard is stopping; connect again"))
         else:
             entry.phase = Phase.FAILED_TRANSACTION if status == FAILED else _PHASE_IN_TRANSACTION
 
-    def copy_in_started(self) -> None:
+    def copy_in_started(self) -> bool:
         """PostgreSQL wants COPY data; until it ends, Sync is not answered."""
         assert self.server is not None, "COPY without a server"
-        self.copying = True
-        if not self.server.replies or self.server.replies[0] is not SIMPLE:
-            self.unsynced = True  # its Sync was ignored; another follows the data
+        self.copying += 1
+        replies = self.server.replies
+        if self.copying > 0:
+            if not replies or replies[0] is not SIMPLE:
+                self.unsynced = True  # its Sync was ignored; another follows the data
+            return False
+        if (
+            replies
+            and replies[0] is not SIMPLE
+            and not any(owed is SYNC or owed is BATCH for owed in list(replies)[1:])
+        ):
+            self.unsynced = True
+        return True
 
     def copy_failed(self) -> None:
         """An error ends a COPY; what the client still sends of it PostgreSQL drops."""
-        self.copying = False
+        self.copying = 0
+        if self.server is not None and self.server.skipping:
+            self.unsynced = True
 
     def parameter_changed(self, name: str, value: str) -> None:
         """The client's own SET (or its undoing) was reported: whoever serves it next must have it too."""
-        self.wanted = self.wanted.changed(name, value)
-        if self.server is not None:
-            self.server.applied = self.wanted
+        server = self.server
+        assert server is not None, "a parameter changed without a server"
+        if self.undo[0] != self.entry.checkout:
+            self.undo = (self.entry.checkout, self.wanted)
+        if server.applied is not None:
+            server.applied = self.wanted = self.wanted.changed(name, value)
+        elif value == server.link.parameters.get(name):
+            self.wanted = self.wanted.like(self.at_login, name)  # a RESET: to what is for this client the beginning
+        else:
+            self.wanted = self.wanted.changed(name, value)
+
+    def undo_parameters(self) -> set[str]:
+        """The transaction was rolled back: parameters are what they were before it; the names of those."""
+        checkout, before = self.undo
+        if checkout != self.entry.checkout:
+            return set()
+        changed = {name for name, _ in set(self.wanted.items) ^ set(before.items)}
+        self.wanted = before
+        return changed
 
     def server_lost(self, error: PoolguardError | None) -> None:
         """The server is gone, and with it whatever was going on."""
         if self.server is None:
             return
-        now = monotonic()
-        self.detach(now)
+        mid_row = self.server.mid_row
+        self.detach(monotonic())
         self.entry.phase = Phase.IDLE
-        if error is None:
+        if error is None or mid_row:  # in half a row an error would be read as data
             self.close_transport()
         else:
             self.fatal(error)
@@ -135,9 +188,10 @@ class Session(Talk):
     def server_congested(self, *, congested: bool) -> None:
         """PostgreSQL does not read, or reads again."""
         if congested:
-            self.transport.pause_reading()
+            self.congested |= SERVER_FULL
         else:
-            self.transport.resume_reading()
+            self.congested &= ~SERVER_FULL
+        self._read_or_not()
 
     # What the pool calls.
 
@@ -153,7 +207,7 @@ class Session(Talk):
             prefix = self.attach(server, now)
             self.start(server, prefix + data if prefix else bytes(data), now, sql, self.held_parse)
             return True
-        self._read_on()
+        self._read_or_not()
         self.regate()
         self.walk(bytes(data), self.attach(server, now))
         return True
@@ -197,21 +251,14 @@ class Session(Talk):
         if not isinstance(self.held, bytearray):
             self.held, self.held_sql = bytearray(self.held), None
         self.held += data
-        if len(self.held) > self.buffer_limit and self.reading:
-            self.reading = False
-            self.transport.pause_reading()
-
-    def _read_on(self) -> None:
-        if not self.reading:
-            self.reading = True
-            self.transport.resume_reading()
+        self._read_or_not()
 
     def wait_failed(self, error: PoolguardError) -> None:
         if self.held is None:
             return
         data, self.held = bytes(self.held), None
         self.entry.phase, self.entry.phase_since = Phase.IDLE, monotonic()
-        self._read_on()
+        self._read_or_not()
         if self.block is not None:
             self.block.refuse()
         status = IDLE if self.block is None else self.block.status
@@ -224,9 +271,21 @@ class Session(Talk):
             self.block.skip_to_sync()
         else:
             self.skipping = True
+        # Later, because a client may have sent thousands that are refused one by one.
+        self.carry = data + self.carry
         self.regate()
         if data:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        elif self.draining:
+            self.drain()
+
+    def _go_on(self) -> None:
+        """Take what was held back behind a message that was refused."""
+        if self.carry and not self.closed and self.held is None:
+            data, self.carry = bytes(self.carry), b""
             self.walk(data)
+            if self.draining and not self.closed:
+                self.drain()
 
     def attach(self, server: Server, now: float) -> bytes:
         """Hold *server*; what must be sent before anything else is returned."""
@@ -241,6 +300,9 @@ class Session(Talk):
         entry.recent.clear()
         self.holders[entry.session_id] = entry
         self.pool.checkouts += 1
+        if self.congested:
+            server.transport.pause_reading()
+            self._read_or_not()
         if server.applied is self.wanted and self.block is None:
             return b""
         prefix = b""
@@ -265,7 +327,7 @@ class Session(Talk):
         self.server = None
         server.guest = server.nobody
         if self.congested:
-            server.transport.resume_reading()
+            self._part(server)
         del self.holders[entry.session_id]
         entry.phase_since = now
         self.pool.checkout_seconds.observe(now - entry.held_since)
@@ -274,13 +336,14 @@ class Session(Talk):
     def clean(self, server: Server, *, patience: float = 0.0, vanished: bool = False) -> asyncio.Task[None]:
         left = Left(
             unsynced=self.unsynced,
-            copying=self.copying,
+            copying=self.copying > 0,
             session_state=bool(self.pin),
             advisory_lock=self.advisory_lock,
             client_vanished=vanished,
             patience=patience,
         )
-        self.unsynced = self.copying = False
+        self.unsynced, self.copying = False, 0
+        server.vacate()
 
         async def clean() -> None:
             await server.clean(left)
@@ -308,7 +371,8 @@ class Session(Talk):
     def fatal(self, error: PoolguardError) -> None:
         """Tell the client why, and end the session."""
         if not self.closed:
-            self.deliver(messages.error_of(error, severity="FATAL"))
+            if self.server is None or not self.server.mid_row:
+                self.deliver(messages.error_of(error, severity="FATAL"))
             self.close_transport()
 
     def close_transport(self) -> None:
@@ -316,7 +380,12 @@ class Session(Talk):
         self.transport.close()
 
     def drain(self) -> None:
-        """End the session as soon as it holds and wants nothing."""
+        """End the session as soon as it has nothing to finish. A transaction that was ended has nothing."""
         self.draining = True
-        if self.server is None and self.held is None and self.block is None:
+        begun = self.block is not None and self.block.kind is BlockKind.DEFERRED
+        if self.held is None and not begun and (self.server is None or self._rests(self.server)):
             self.fatal(ShuttingDown("poolguard is stopping; connect again"))
+
+    def _rests(self, server: Server) -> bool:
+        """Whether *server* is held for the sake of a pin alone."""
+        return server.status == IDLE and not server.replies and not self.unsynced and not self.copying

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.ledger.book import Ledger
@@ -34,6 +34,10 @@ class Surroundings:
     """Told of every session that ended."""
 
 
+CLIENT_FULL: Final = 1
+SERVER_FULL: Final = 2
+
+
 class SessionState(ClientPipe):
     """Everything that is known of one logged-in client. What changes it is in talk.py and session.py."""
 
@@ -61,6 +65,7 @@ class SessionState(ClientPipe):
         "reading",
         "skipping",
         "statements",
+        "undo",
         "wanted",
     )
 
@@ -81,6 +86,8 @@ class SessionState(ClientPipe):
         self.wanted = wanted
         """The parameters that its server must have."""
         self.at_login = wanted
+        self.undo: tuple[int, ParameterSet] = (0, wanted)
+        """A checkout in which parameters changed, and what they were before."""
         self.around = around
         self.counters = around.counters
         self.holders = around.ledger.holders
@@ -91,22 +98,22 @@ class SessionState(ClientPipe):
         self.statements: dict[bytes, Statement] = {}
         self.block: Block | None = None
         """Set while the client's transaction exists only here."""
-        self.copying = False
-        """In the middle of COPY FROM STDIN."""
+        self.copying = 0
+        """Above 0: in the middle of COPY FROM STDIN. Below: its end was sent before PostgreSQL asked for data."""
         self.closed = False
         self.draining = False
         """To be ended as soon as it holds and wants nothing."""
         self.advisory_lock = False
         self.skipping = False
         """An error was answered here in the middle of a batch: everything up to Sync is dropped."""
-        self.carry = b""
+        self.carry: bytes | bytearray = b""
         """A message of which not all has come."""
         self.held: bytes | bytearray | None = None
         """While it waits for a server: what goes on then."""
         self.held_sql: bytes | None = None
         self.held_parse: bytes | None = None
-        self.congested = False
-        """The client does not read."""
+        self.congested = 0
+        """CLIENT_FULL: the client does not read. SERVER_FULL: its server does not."""
         self.reading = True
         """The client is read."""
         self.message_limit = around.limits().message_bytes

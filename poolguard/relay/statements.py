@@ -20,14 +20,15 @@ _numbers = count(1)
 class Statement:
     """One text with its parameter types, for all clients of a pool."""
 
-    __slots__ = ("__weakref__", "begins", "close", "name", "parse", "text")
+    __slots__ = ("__weakref__", "begins", "close", "name", "parse", "text", "verdict")
 
     def __init__(self, body: bytes) -> None:
         self.name: Final = PREFIX + b"%d" % next(_numbers)
         self.parse: Final = message(b"P", self.name + b"\0" + body)
         self.close: Final = message(b"C", b"S" + self.name + b"\0")
         self.text: Final = body[: body.index(b"\0")][:8192]
-        self.begins: Final = classify(self.text).kind is Kind.BEGIN
+        self.verdict: Final = classify(self.text)
+        self.begins: Final = self.verdict.kind is Kind.BEGIN
 
 
 class Catalogue:
@@ -61,12 +62,18 @@ class Known:
         """Mark *statement*, which is known, as used last."""
         self._known.move_to_end(statement.name)
 
-    def add(self, statement: Statement) -> Statement | None:
-        """Take *statement* in; returns the one to be closed for it, if the bound is reached."""
+    def add(self, statement: Statement) -> None:
+        """Take *statement* in; then `evict` until there is nothing to evict."""
         self._known[statement.name] = statement
-        if len(self._known) > self._limit:
-            return self._known.popitem(last=False)[1]
-        return None
+
+    def evict(self) -> Statement | None:
+        """Give up the least recently used if there are more than the bound: it is to be closed."""
+        return self._known.popitem(last=False)[1] if len(self._known) > self._limit else None
+
+    def restore(self, statement: Statement) -> None:
+        """It was not closed after all: first in line to be closed, even beyond the bound."""
+        self._known[statement.name] = statement
+        self._known.move_to_end(statement.name, last=False)
 
     def forget(self, statement: Statement) -> None:
         """It was never prepared, or is closed."""

@@ -7,11 +7,12 @@ from poolguard.core.errors import ClientViolation, PoolguardError
 from poolguard.ledger.entries import Phase
 from poolguard.relay import extended
 from poolguard.relay.block import Block, BlockKind, begin_group
-from poolguard.relay.client_pipe import BEGUN, STATEMENT_BYTES, check_length
-from poolguard.relay.pipe import BATCH, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
+from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, check_length
+from poolguard.relay.pipe import BATCH, FAILED, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
 from poolguard.relay.replies import Reply
 from poolguard.relay.server import Server
 from poolguard.relay.state import SessionState
+from poolguard.relay.statements import name_and_rest
 from poolguard.wire import messages
 from poolguard.wire.text import PLAIN, Kind, Pin, Verdict, classify
 
@@ -22,6 +23,9 @@ _QUERY, _SYNC, _FLUSH, _TERMINATE, _CALL, _PARSE, _BIND, _CLOSE = b"QSHXFPBC"
 _EXTENDED: Final = b"PBDEC"
 _COPY: Final = b"dcf"
 _COPY_END: Final = b"cf"
+_NAMED: Final = b"PBDC"
+_KNOWN: Final = b"QPBDECSHFXdcf"
+_STATEMENT: Final = b"S"[0]
 _BEGINNINGS: Final = (b"BEGIN", b"START")
 """How an unnamed BEGIN of the extended protocol begins: one with a comment in front is left to PostgreSQL."""
 _PHASE_ACTIVE: Final = Phase.ACTIVE  # an enum's attribute costs a look-up that a constant of the module does not
@@ -80,8 +84,16 @@ class Talk(SessionState):
             self.gate = None
 
     def _join(self, data: bytes) -> None:
-        data, self.carry = self.carry + data, b""
-        self.walk(data)
+        carry = self.carry
+        if len(carry) >= 5:  # its length has been checked: collect it without walking it anew
+            if not isinstance(carry, bytearray):
+                self.carry = carry = bytearray(carry)
+            carry += data
+            if len(carry) <= length_at(carry, 1)[0]:
+                return
+            data = b""
+        self.carry = b""
+        self.walk(bytes(carry) + data)
 
     def walk(self, data: bytes, prefix: bytes = b"") -> None:
         """Take any messages, answer what is ours, forward the rest in one write."""
@@ -90,46 +102,56 @@ class Talk(SessionState):
         except ClientViolation as error:
             self.counters.protocol_violations_total += 1
             self.fatal(error)
-        else:
-            self.regate()
+        self.regate()
 
     def _walk(self, data: bytes, prefix: bytes) -> None:
         size, position, start = len(data), 0, 0
         out = [prefix]
         owed: list[int | Reply] = []
         """Of the extended messages since the last Sync in *data*."""
-        while size - position >= 5:
-            end = position + 1 + length_at(data, position + 1)[0]
-            if end > size or end < position + 5:
-                check_length(end - position - 1, self.message_limit)
-                break
-            tag = data[position]
-            if tag == _TERMINATE:
-                self._send(out, data[start:position], owed)
-                self.leave(patience=PATIENCE_SECONDS)
-                self.transport.close()
-                return
-            server = self.server
-            if server is None or self.block is not None or self.skipping:
-                answered = self._answer(tag, data, position, end)
-                if answered:
-                    position = start = answered
-                    continue
-                now = monotonic()
-                server = self.take()
-                if server is None:
-                    self.wait(data[position:], now)
+        try:
+            while size - position >= 5:
+                end = position + 1 + length_at(data, position + 1)[0]
+                if end > size or end < position + 5:
+                    check_length(end - position - 1, self.message_limit)
+                    break
+                tag = data[position]
+                if tag == _TERMINATE:
+                    self._send(out, data[start:position], owed)
+                    self.leave(patience=PATIENCE_SECONDS)
+                    self.transport.close()
                     return
-                out = [self.attach(server, now)]
-                start = position
-            replaced = self._forward(server, owed, data, position, end)
-            if replaced is not None:
-                out += (data[start:position], replaced)
-                start = end
-            position = end
+                server = self.server
+                if server is None or self.block is not None or self.skipping:
+                    answered = self._answer(tag, data, position, end)
+                    if self.closed:
+                        return
+                    if answered:
+                        position = start = answered
+                        continue
+                    if server is None and (server := self._check_out(out)) is None:
+                        self.wait(data[position:], monotonic())
+                        return
+                    start = position
+                replaced = self._forward(server, owed, data, position, end)
+                if replaced is not None:
+                    out += (data[start:position], replaced)
+                    start = end
+                position = end
+        except ClientViolation:
+            self._send(out, data[start:position], owed)  # what came before it counts, as with PostgreSQL
+            raise
         if position < size:
             self.carry = data[position:]
-        self._send(out, data[start:position] if start or position < size else data, owed)
+        if position or prefix:
+            self._send(out, data[start:position] if start or position < size else data, owed)
+
+    def _check_out(self, out: list[bytes]) -> Server | None:
+        """Take a server, if there is one at once; what it must be told first goes to *out*."""
+        server: Server | None = self.take()
+        if server is not None:
+            out[:] = [self.attach(server, monotonic())]
+        return server
 
     def _forward(self, server: Server, owed: list[int | Reply], data: bytes, position: int, end: int) -> bytes | None:
         """Note what one message owes; what to send in its place, or None for the message itself."""
@@ -151,7 +173,7 @@ class Talk(SessionState):
     def _sync(self, server: Server, owed: list[int | Reply]) -> None:
         """The end of a batch."""
         replies = server.replies
-        if self.copying:
+        if self.copying > 0:
             replies.extend(owed)  # PostgreSQL ignores this Sync
             owed.clear()
             return
@@ -210,15 +232,18 @@ class Talk(SessionState):
                     server.replies.append(reply)
                     return b""
         self.unnamed = server.unnamed = None
+        self.unsynced = False  # its ReadyForQuery ends what was not synced, too
         server.replies.append(SIMPLE)
         return None
 
     def _other(self, server: Server, tag: int) -> None:
         if tag == _CALL:
             if not server.skipping:
+                self.unsynced = False
                 server.replies.append(SIMPLE)
         elif tag in _COPY_END:
-            self.copying = False
+            if self.copying > 0 or (server.replies and not server.skipping):
+                self.copying -= 1
         elif tag not in _COPY and tag != _FLUSH:
             raise ClientViolation(f"message type {chr(tag)!r} is not one that a client sends")
 
@@ -227,10 +252,13 @@ class Talk(SessionState):
         if verdict.pin:
             self.advisory_lock = self.advisory_lock or verdict.pin is Pin.ADVISORY_LOCK
             self._pin(verdict.pin)
-        if verdict.kind in (Kind.DISCARD_ALL, Kind.DEALLOCATE_ALL):
+        if server.status == FAILED:
+            return  # PostgreSQL refuses what follows
+        if verdict.forgets:
             self.statements.clear()
+            server.known.clear()
             server.forget_statements = True
-        if verdict.kind in (Kind.DISCARD_ALL, Kind.RESET_ALL):
+        if verdict.resets:
             self.wanted = self.at_login
             server.applied = None
 
@@ -248,25 +276,53 @@ class Talk(SessionState):
 
     def _answer(self, tag: int, data: bytes, position: int, end: int) -> int:
         """Answer one message (or one whole BEGIN) without PostgreSQL; where it ends, or 0 if that can't be."""
+        if tag not in _KNOWN:
+            raise ClientViolation(f"message type {chr(tag)!r} is not one that a client sends")
         if self.skipping:
             if tag == _SYNC:
                 self.skipping = False
                 self.deliver(messages.READY[IDLE])
             return end
+        if tag in _NAMED and end - position < extended.SHORTEST:
+            raise ClientViolation(f"message of type {chr(tag)!r} ends before its first two strings")
         block = self.block
-        if block is not None:
-            reply = block.answer(tag, data[position + 5 : end], self._prepared_kind(tag, data[position + 5 : end]))
-            if reply is None:
-                return 0
-            if reply:
-                self.deliver(reply)
-            if block.status == IDLE and tag in (_QUERY, _SYNC):
-                self.block = None
-                self.entry.phase = Phase.IDLE if self.server is None else Phase.PINNED
-                if self.draining:
-                    self.drain()
-            return end
-        return self._answer_idle(tag, data, position, end)
+        if block is None:
+            return self._answer_idle(tag, data, position, end)
+        body = data[position + 5 : end]
+        if tag == _PARSE and body[0] and not self._may_name(block, body):
+            return 0
+        reply = block.answer(tag, body, self._prepared_kind(tag, body))
+        if reply:
+            self.deliver(reply)
+            self._keep_names(tag, body, reply)
+        if block.status == IDLE and (reply is None or tag in (_QUERY, _SYNC)):
+            self.block = None
+            self.entry.phase = Phase.IDLE if self.server is None else Phase.PINNED
+            if self.draining:
+                self.drain()
+        return 0 if reply is None else end
+
+    def _may_name(self, block: Block, body: bytes) -> bool:
+        """Whether a named Parse can be answered here; where PostgreSQL can see it, its word on names counts."""
+        name = body.partition(b"\0")[0]
+        return block.kind is not BlockKind.DEFERRED or (self.maps_names and name not in self.statements)
+
+    def _keep_names(self, tag: int, body: bytes, reply: bytes) -> None:
+        """A statement of the client's own was prepared or closed while its transaction existed only here."""
+        if tag == _PARSE and reply == messages.PARSE_COMPLETE and (self.maps_names or not body[0]):
+            name, rest = name_and_rest(body)
+            if name:
+                self.statements.setdefault(name, self.catalogue.intern(rest))
+            else:
+                self.unnamed = messages.message(b"P", body)
+        elif tag == _CLOSE:
+            self._close_name(body)
+
+    def _close_name(self, body: bytes) -> None:
+        if body[0] == _STATEMENT:
+            self.statements.pop(body[1:-1], None)
+            if len(body) == 2:
+                self.unnamed = None
 
     def _answer_idle(self, tag: int, data: bytes, position: int, end: int) -> int:
         if tag == _QUERY:
@@ -275,7 +331,7 @@ class Talk(SessionState):
             if verdict is PLAIN:
                 return 0
             if verdict.kind is Kind.BEGIN:
-                self.defer(sql, BEGUN)
+                self.defer(sql, STARTED if verdict.name else BEGUN)
                 return end
             if verdict.kind is Kind.DEALLOCATE and self.statements.pop(verdict.name, None) is not None:
                 self.deliver(messages.command_complete("DEALLOCATE") + messages.READY[IDLE])
@@ -290,14 +346,15 @@ class Talk(SessionState):
             group = begin_group(data, position, begins)
             if group is None:
                 return 0
+            if tag == _PARSE:
+                self.unnamed = data[position:end]
             self.defer(group[0], group[1] + messages.READY[IN_TRANSACTION])
             return group[2]
         if tag == _SYNC:
             self.deliver(messages.READY[IDLE])
             return end
         if tag == _CLOSE:
-            if data[position + 5] == b"S"[0]:
-                self.statements.pop(data[position + 6 : end - 1], None)
+            self._close_name(data[position + 5 : end])
             self.deliver(messages.CLOSE_COMPLETE)
             return end
         # Outside of COPY PostgreSQL drops what is left of one (docs, 55.2.7); a Flush has nothing to flush.
@@ -315,6 +372,6 @@ class Talk(SessionState):
     def _prepared_kind(self, tag: int, body: bytes) -> Kind | None:
         if tag not in b"BD":
             return None
-        name = body.split(b"\0")[1] if tag == _BIND else body[1:].partition(b"\0")[0]
-        statement = self.statements.get(name)
-        return classify(statement.text).kind if statement is not None else None
+        names = body.split(b"\0", 2) if tag == _BIND else (b"", body[1:].partition(b"\0")[0])
+        statement = self.statements.get(names[1]) if len(names) > 1 else None
+        return statement.verdict.kind if statement is not None else None

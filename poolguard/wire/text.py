@@ -42,13 +42,17 @@ class Pin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one text means. *name* is what DEALLOCATE names, folded as PostgreSQL folds it."""
+    """What one text means. *name* is what DEALLOCATE names, folded as PostgreSQL folds it; `start` if START begins."""
 
     kind: Kind = Kind.OTHER
     pin: Pin = Pin.NONE
     name: bytes = b""
     only_ends: bool = False
     """It does no more than to end a transaction (or to begin one in vain)."""
+    resets: bool = False
+    """Parameters that PostgreSQL does not report go back to what they were at the server's login."""
+    forgets: bool = False
+    """All prepared statements are gone after it."""
 
 
 PLAIN: Final = Verdict()
@@ -66,30 +70,36 @@ REPORTED: Final = frozenset(
 )
 """Parameters whose every change PostgreSQL tells by ParameterStatus (GUC_REPORT): tracked, so SET needs no pin."""
 
-READ_LIMIT: Final = 16 * 1024
+READ_LIMIT: Final = 4 * 1024
 """Longer texts are not read token by token (that would hold up the loop); they are searched for words."""
 
 _CACHED_LENGTH: Final = 512
 _CACHE_SIZE: Final = 2048
 _cache: dict[bytes, Verdict] = {}
 
-_PLAIN_HEADS: Final = frozenset(
-    head for word in (b"SELECT", b"INSERT", b"UPDATE", b"DELETE") for head in (word, word.lower(), word.title())
-)
+_HEADS: Final = {
+    head: word == b"SELECT"
+    for word in (b"SELECT", b"INSERT", b"UPDATE", b"DELETE")
+    for head in (word, word.lower(), word.title())
+}
+"""The first six bytes of most statements, and whether an INTO behind them makes a table."""
 
 
 def classify(sql: bytes) -> Verdict:
     """Say what *sql* means. Never raises; linear time. A text without trailing zero byte."""
-    if sql[:6] in _PLAIN_HEADS:
+    into = _HEADS.get(sql[:6])
+    if into is not None:
         end = sql.find(b";")
         if end < 0 or end >= len(sql) - 2:
             # What pins hides in a function's call or behind INTO: no parenthesis and no INTO, nothing to find.
-            low = sql.lower()
-            if b"(" not in low:
-                if b"into" not in low:
+            # `find`, because `in` takes twice as long on bytes.
+            if sql.find(b"(") < 0:
+                if not into or sql.lower().find(b"into") < 0:
                     return PLAIN
-            elif b"temp" not in low and b"advisory_lock" not in low and b"set_config" not in low:
-                return PLAIN
+            else:
+                low = sql.lower()
+                if low.find(b"temp") < 0 and low.find(b"advisory_lock") < 0 and low.find(b"set_config") < 0:
+                    return PLAIN
     verdict = _cache.get(sql)
     if verdict is None:
         verdict = _read(sql) if len(sql) <= READ_LIMIT else _search(sql)
@@ -157,11 +167,16 @@ def _read(sql: bytes) -> Verdict:
     statements = _statements(sql)
     pins = [pin for words in statements if (pin := _pin(words, sql))]
     pin = pins[0] if pins else Pin.NONE
-    if len(statements) != 1:
-        return Verdict(pin=pin) if pin else PLAIN
-    kind, name = _kind(statements[0])
-    only_ends = not pin and kind in (Kind.COMMIT, Kind.ROLLBACK, Kind.BEGIN)
-    return Verdict(kind, pin, name, only_ends) if pin or kind is not Kind.OTHER else PLAIN
+    kind, name = _kind(statements[0]) if len(statements) == 1 else (Kind.OTHER, b"")
+    verdict = Verdict(
+        kind,
+        pin,
+        name,
+        only_ends=not pin and kind in (Kind.COMMIT, Kind.ROLLBACK, Kind.BEGIN),
+        resets=any(_resets(words) for words in statements),
+        forgets=any(_forgets(words) for words in statements),
+    )
+    return PLAIN if verdict == PLAIN else verdict
 
 
 def _search(sql: bytes) -> Verdict:
@@ -171,7 +186,25 @@ def _search(sql: bytes) -> Verdict:
     if b"set_config" in low:
         return Verdict(pin=Pin.SET)
     head = _read(sql[:READ_LIMIT])
-    return Verdict(pin=head.pin) if head.pin else PLAIN
+    tail = low[READ_LIMIT:]
+    pin = head.pin or next((pin for pin, pattern in _LATER if pattern.search(tail)), Pin.NONE)
+    later = _LATER_RESET.search(tail) is not None
+    verdict = Verdict(pin=pin, resets=head.resets or later, forgets=head.forgets or later)
+    return PLAIN if verdict == PLAIN else verdict
+
+
+_TEMPORARY_IN_TEXT: Final = rb"\b(?:create|replace|into)\s+(?:(?:local|global)\s+)?temp(?:orary)?\b"
+# In the part of a long text that is not read by tokens; what stands in a literal may pin there in vain.
+_START: Final = rb";(?:\s|--[^\n]*\n|/\*[^*]*\*/)*+"
+_LATER: Final = (
+    (Pin.SET, re.compile(_START + rb"set\s(?!\s*(?:local|transaction|constraints)\b)")),
+    (Pin.LISTEN, re.compile(_START + rb"listen\b")),
+    (Pin.LOAD, re.compile(_START + rb"load\b")),
+    (Pin.PREPARE, re.compile(_START + rb"prepare\s")),
+    (Pin.HOLD, re.compile(_START + rb"declare\s")),
+    (Pin.TEMPORARY, re.compile(_TEMPORARY_IN_TEXT + rb"|\bpg_temp\b")),
+)
+_LATER_RESET: Final = re.compile(_START + rb"(?:reset|discard|deallocate)\s")
 
 
 _MODE: Final = (
@@ -196,13 +229,13 @@ _SINGLE: Final = (
 
 
 def _kind(words: list[bytes]) -> tuple[Kind, bytes]:
-    if words[0] == b"deallocate" and words[-1] != b"all" and len(words) <= 3:
+    if words[0] == b"deallocate" and words[-1] != b"all" and (len(words) == 2 or words[1:-1] == [b"prepare"]):
         return Kind.DEALLOCATE, words[-1].removeprefix(b'"')
     if len(words) <= 16:
         text = b" ".join(words)
         for kind, pattern in _SINGLE:
             if pattern.fullmatch(text):
-                return kind, b""
+                return kind, words[0] if words[0] == b"start" else b""
     return Kind.OTHER, b""
 
 
@@ -211,12 +244,20 @@ _ADVISORY: Final = frozenset(
 )
 _TEMPORARY: Final = frozenset((b"temp", b"temporary"))
 _BEFORE_TEMPORARY: Final = frozenset((b"create", b"replace", b"local", b"global", b"into"))
-_CONFIG_CALL: Final = re.compile(rb"(?i)set_config\s*\(")
-_LOCAL_CONFIG_CALL: Final = re.compile(rb"(?i)set_config\s*\([^()]*,\s*true\s*\)")
+
+
+def _resets(words: list[bytes]) -> bool:
+    if words[0] == b"reset" and len(words) > 1:
+        return words[1].removeprefix(b'"').lower() not in REPORTED and words[1:3] != [b"time", b"zone"]
+    return words == [b"discard", b"all"]
+
+
+def _forgets(words: list[bytes]) -> bool:
+    return words in ([b"discard", b"all"], [b"deallocate", b"all"], [b"deallocate", b"prepare", b"all"])
 
 
 def _pin(words: list[bytes], sql: bytes) -> Pin:
-    head, names = words[0], set(words)
+    head, names = words[0], {word.removeprefix(b'"') for word in words}
     if head == b"set":
         return _pin_of_set(words)
     if head == b"listen":
@@ -229,11 +270,37 @@ def _pin(words: list[bytes], sql: bytes) -> Pin:
         return Pin.HOLD
     if names & _ADVISORY:
         return Pin.ADVISORY_LOCK
-    if b"set_config" in names and len(_CONFIG_CALL.findall(sql)) != len(_LOCAL_CONFIG_CALL.findall(sql)):
+    if b"set_config" in names and _sets_beyond_transaction(words):
         return Pin.SET
     if b"pg_temp" in names or (names & _TEMPORARY and _makes_temporary(words)):
         return Pin.TEMPORARY
-    return Pin.NONE
+    return _pin_of_block(sql.lower()) if head == b"do" else Pin.NONE
+
+
+def _pin_of_block(low: bytes) -> Pin:
+    """Of a DO: its code is a literal, so it is only searched for words."""
+    if b"advisory_lock" in low:
+        return Pin.ADVISORY_LOCK
+    if b"set_config" in low:
+        return Pin.SET
+    return Pin.TEMPORARY if re.search(_TEMPORARY_IN_TEXT, low) else Pin.NONE
+
+
+def _sets_beyond_transaction(words: list[bytes]) -> bool:
+    """Whether a call of set_config has anything but `true` as its last argument."""
+    parentheses: list[bool] = []
+    """Of those that are open: whether it is a call of set_config."""
+    called = unjudged = 0
+    before: tuple[bytes, bytes] = (b"", b"")
+    for word in words:
+        if word == b"(":
+            parentheses.append(before[1].removeprefix(b'"') == b"set_config")
+            called += parentheses[-1]
+        elif word == b")" and parentheses and parentheses.pop():
+            unjudged += before != (b",", b"true")
+            called -= 1
+        before = (before[1], word)
+    return bool(unjudged or called)
 
 
 def _makes_temporary(words: list[bytes]) -> bool:
