@@ -1,6 +1,7 @@
 """What every test may ask for: a real PostgreSQL, a fresh database, both event loops; and no silent skips."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Final
@@ -128,3 +129,13 @@ def pytest_make_collect_report(
 
 def _reason(longrepr: object) -> str:
     return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@pytest.fixture(autouse=True)
+def log_levels_as_they_were() -> Iterator[None]:
+    """What a test does to the loggers' levels (a daemon sets them for its process) ends with it."""
+    loggers = [logging.getLogger(), logging.getLogger("poolguard")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)

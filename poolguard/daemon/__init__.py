@@ -8,6 +8,7 @@ that fails later is logged, and poolguard goes on, unless the failure was the en
 On SIGTERM: /readyz turns false, no new client is taken, idle sessions are ended, transactions may finish until
 `limits.drain_timeout`; then everything stops. A second signal stops at once. On SIGHUP, or when the settings file
 changes: what can change live does, pools whose PostgreSQL changed are drained; a bad file changes nothing and says so.
+Signals are heard from the first moment: one to stop ends a start that waits for PostgreSQL, SIGHUP waits for its end.
 
 - `main`: the process: loop, signals, exit code.
 - `house`: the parts, wired to each other.

@@ -111,19 +111,21 @@ class Pool(Generic[S]):
 
     def give_back(self, server: S, now: float) -> None:
         """*server* is clean and free."""
-        if now >= server.dies_at:
-            self.discard(server, CloseReason.LIFETIME)
-            return
-        effects = self.state.give_back(server, now)
-        if not effects:
-            return
-        for effect in effects:
-            if type(effect) is Grant:  # by far the most; the rest of the effects is rare
+        while True:
+            if now >= server.dies_at:
+                if server in self.state.held:
+                    self.discard(server, CloseReason.LIFETIME)
+                return
+            effects = self.state.give_back(server, now)
+            if not effects:
+                return
+            (effect,) = effects
+            if type(effect) is not Grant:  # by far the most are; the rest of the effects is rare
+                self._perform(effects)
+                return
+            if effect.waiter.granted(server, now):
                 self.wait_seconds.observe(now - effect.since)
-                if not effect.waiter.granted(server, now):
-                    self.give_back(server, now)
-            else:
-                self._perform((effect,))
+                return
 
     def discard(self, server: S, reason: CloseReason) -> None:
         """Close *server*, wherever it is, and open another if somebody waits."""
@@ -157,6 +159,10 @@ class Pool(Generic[S]):
         self.settings = settings
         self.state.size, self.state.max_waiting = settings.size, settings.max_waiting
         self._perform((*self.state.retire_surplus(), *self.state.want()))
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
+        self._arm()
 
     def renew(self, opener: Callable[[], Awaitable[S]], now: float) -> None:
         """Open servers elsewhere from now on; those that stand are closed as they come back."""

@@ -129,6 +129,7 @@ class PoolState(Generic[S, W]):
             return NOTHING  # it was lost meanwhile
         if len(self.held) + len(self._idle) + self.opening > self.size:
             self.held.remove(server)
+            self._idle_since.pop(server, None)
             return (Close(server, CloseReason.SHRUNK),)
         if self._waiting:
             waiter, since = self._waiting.popitem(last=False)

@@ -104,9 +104,7 @@ class Block:
         """The first failure tells why; later ones what PostgreSQL says in a failed block."""
         if not self._told:
             return self._why()
-        return messages.error_response(
-            "25P02", "current transaction is aborted, commands ignored until end of transaction block"
-        )
+        return messages.ABORTED
 
     def _why(self) -> bytes:
         assert self.error is not None, "only a block that was ended is told why"

@@ -28,6 +28,10 @@ _MAKE_STAND_IN: Final = messages.message(b"C", b"S" + _STAND_IN + b"\0") + messa
 )
 _DEALLOCATE_STAND_IN: Final = messages.message(b"P", b"\0DEALLOCATE " + _STAND_IN + b"\0\0\0")
 
+_DEALLOCATED: Final = {status: messages.command_complete("DEALLOCATE") + messages.READY[status] for status in b"IT"} | {
+    FAILED: messages.ABORTED + messages.READY[FAILED]
+}
+
 Owed = list[int | Reply]
 
 
@@ -65,14 +69,12 @@ def forward(
     return _named(session, server, owed, whole, name, b"B", portal + b"\0", b"\0" + rest)
 
 
-def deallocated(server: "Server") -> Reply | None:
+def deallocated() -> Reply:
     """DEALLOCATE in SQL of a statement that was prepared by protocol: only the client's name for it goes.
 
-    Others may use it on this server. None in a failed transaction, where PostgreSQL refuses it.
+    Others may use it on this server. In a failed transaction it is refused, as by PostgreSQL.
     """
-    if server.status == FAILED:
-        return None
-    return Reply(local=messages.command_complete("DEALLOCATE") + messages.READY[server.status])
+    return Reply(by_status=_DEALLOCATED)
 
 
 def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:

@@ -33,6 +33,7 @@ async def roll_back(session: Session, checkout: int, error: PoolguardError) -> O
     session.entry.phase = Phase.ENDED
     if session.pin:
         # What pins the server must survive: the same server stays, only its transaction goes.
+        server.unnamed = None
         server.replies.append(SWALLOW)
         server.write(messages.query("ROLLBACK"))
         return Outcome.DONE

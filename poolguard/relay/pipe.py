@@ -103,13 +103,16 @@ class Writer(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send *data* after whatever is queued. A broken socket is left to connection_lost."""
         if self.queued:
+            if self.transport.is_closing():
+                return
             if self.transport.get_write_buffer_size():
                 self.transport.write(data)
                 return
             self.queued = False
         fd = self.fd
         if fd < 0:
-            self.transport.write(data)
+            if not self.transport.is_closing():  # uvloop raises where asyncio's loop only warns
+                self.transport.write(data)
             return
         try:
             sent = _write(fd, data)
@@ -292,7 +295,7 @@ class ServerPipe(Writer):
             head = replies[0]
             if type(head) is not Reply or not head.local:
                 break
-            ours.append(head.local)
+            ours.append(head.local if head.by_status is None else head.by_status[self.status])
             replies.popleft()
         return ours
 

@@ -14,8 +14,8 @@ from poolguard.relay import parameters
 from poolguard.relay.counters import RelayCounters
 from poolguard.relay.guests import Janitor, Left, Nobody
 from poolguard.relay.parameters import ParameterSet
-from poolguard.relay.pipe import BATCH, PASS, SIMPLE, SYNC, ServerPipe
-from poolguard.relay.statements import Known
+from poolguard.relay.pipe import BATCH, PASS, SIMPLE, SWALLOW, SYNC, ServerPipe
+from poolguard.relay.statements import PREFIX, Known
 from poolguard.upstream.link import Link
 from poolguard.upstream.reset import CloseIt, Status, Used, plan_reset
 from poolguard.wire import messages
@@ -25,10 +25,12 @@ log = logging.getLogger(__name__)
 CLEANING_SECONDS: Final = 5.0
 """How long a server may take to end what its last guest left, before it is closed instead."""
 
+OWN_SECONDS: Final = 2.0
+OWN_PAUSE: Final = 0.001
+"""How long a cancel waits for a statement of poolguard's own to end, and how often it looks."""
+
 _PARAMETER, _ERROR, _COPY_IN = b"SEG"
-_FORGETTING: Final = frozenset(("0A000", "26000", "42P05"))
-"""Prepare everything anew, so that a retry heals: "cached plan must not change result type"; and statements that
-PostgreSQL does not have, or has against expectation."""
+_MISNAMED: Final = ("26000", "42P05")
 
 
 class Server(ServerPipe):
@@ -153,7 +155,9 @@ class Server(ServerPipe):
         self.unnamed = None  # its Parse may be what failed, or was skipped
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             self.fatal = True
-        if code in _FORGETTING:
+        if code == "0A000" or (code in _MISNAMED and PREFIX.decode() in fields.get("M", "")):
+            # "cached plan must not change result type", or a name of ours that PostgreSQL has not, or has against
+            # expectation: prepare everything anew, so that a retry heals.
             self.forget_statements = True
         self.guest.copy_failed()
         if isinstance(self.guest, Janitor):
@@ -161,11 +165,12 @@ class Server(ServerPipe):
             if swallowing:
                 self.applied = None  # what failed may have been the last guest's parameters
         elif swallowing:
-            log.error(
-                "a statement of poolguard's own failed; the server is closed",
-                extra={"pool": self.pool.name, "backend_pid": self.backend_pid, "sqlstate": code},
-            )
-            self.discard(CloseReason.DIRTY)
+            if not self.fatal:
+                log.error(
+                    "a statement of poolguard's own failed; the server is closed",
+                    extra={"pool": self.pool.name, "backend_pid": self.backend_pid, "sqlstate": code},
+                )
+            self.discard(CloseReason.LOST if self.fatal else CloseReason.DIRTY)
 
     # Between guests.
 
@@ -190,6 +195,7 @@ class Server(ServerPipe):
         """Run *sql* for poolguard itself, on a server without a guest; the error's fields, or None for success."""
         janitor = Janitor(self)
         self.guest = janitor
+        self.unnamed = None
         self.replies.append(SIMPLE)
         self.write(messages.query(sql))
         try:
@@ -203,6 +209,11 @@ class Server(ServerPipe):
         self.cancels += 1
         self._cancels_done.clear()
         try:
+            async with asyncio.timeout(OWN_SECONDS):
+                while self.replies and self.replies[0] is SWALLOW and not self.closed:  # noqa: ASYNC110 - see below
+                    # It would end the BEGIN or SET that poolguard itself has sent ahead, and the guest's statement
+                    # behind it would run without. Too rare and too short for an event on the hot path.
+                    await asyncio.sleep(OWN_PAUSE)
             await self._send_cancel(self.link)
         finally:
             self.cancels -= 1
@@ -215,6 +226,8 @@ class Server(ServerPipe):
         The server must have no guest any more.
         """
         left = left or Left()
+        if not self._alive():
+            return False
         try:
             if left.patience and self.replies and not left.unsynced and not left.copying:
                 await self._let_finish(left.patience)
@@ -235,12 +248,14 @@ class Server(ServerPipe):
             if not self.closed:
                 self.discard(CloseReason.DIRTY)
             raise
-        if self.closed:
+        if not self._alive():
             return False
-        self.unnamed = None
         self.guest = self.nobody
         self.pool.give_back(self, monotonic())
         return True
+
+    def _alive(self) -> bool:
+        return not self.closed
 
     async def _reset(self, left: "Left") -> None:
         plan = plan_reset(
@@ -296,6 +311,10 @@ class Server(ServerPipe):
         if copying:
             self.write(messages.copy_fail("the client has gone"))
         if unsynced or self.skipping or (copying and PASS in self.replies):
+            if not self.skipping:
+                # What was not synced is not committed: a Sync alone would do that (PostgreSQL docs, 55.2.3).
+                self.write(messages.EXTENDED_ROLLBACK)
+                self.replies.extend((PASS, PASS, PASS))
             self.write(messages.SYNC)
             self.replies.append(SYNC)
             self.skipping = False

@@ -305,6 +305,7 @@ class Session(Talk):
             self._read_or_not()
         if server.applied is self.wanted and self.block is None:
             return b""
+        server.unnamed = None  # any Query drops it
         prefix = b""
         if server.applied is not self.wanted:
             sql = switch(server.applied, self.wanted)

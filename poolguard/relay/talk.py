@@ -226,11 +226,11 @@ class Talk(SessionState):
         if verdict is not PLAIN:
             self.heed(verdict, server)
             if verdict.kind is Kind.DEALLOCATE and verdict.name in self.statements:
-                reply = extended.deallocated(server)
-                if reply is not None:
+                if server.status != FAILED:
                     del self.statements[verdict.name]
-                    server.replies.append(reply)
-                    return b""
+                self.unsynced = False
+                server.replies.append(extended.deallocated())
+                return b""
         self.unnamed = server.unnamed = None
         self.unsynced = False  # its ReadyForQuery ends what was not synced, too
         server.replies.append(SIMPLE)
@@ -259,8 +259,9 @@ class Talk(SessionState):
             server.known.clear()
             server.forget_statements = True
         if verdict.resets:
-            self.wanted = self.at_login
             server.applied = None
+        if verdict.resets_all:
+            self.wanted = self.at_login
 
     def _pin(self, reason: Pin) -> None:
         if not self.pin:

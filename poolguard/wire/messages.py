@@ -80,13 +80,23 @@ def error_of(error: PoolguardError, *, severity: str = "ERROR") -> bytes:
 
 def _fields(sqlstate: str, text: str, severity: str, detail: str, hint: str) -> bytes:
     fields = [("S", severity), ("V", severity), ("C", sqlstate), ("M", text), ("D", detail), ("H", hint)]
-    return b"".join(f"{key}{value}\0".encode() for key, value in fields if value) + b"\0"
+    return b"".join(f"{key}{value}\0".encode("utf-8", "surrogateescape") for key, value in fields if value) + b"\0"
+
+
+ABORTED: Final = error_response(
+    "25P02", "current transaction is aborted, commands ignored until end of transaction block"
+)
+"""What PostgreSQL says in a failed transaction to anything but its end."""
 
 
 # What a client says.
 
 SYNC: Final = message(b"S")
 TERMINATE: Final = message(b"X")
+EXTENDED_ROLLBACK: Final = (
+    message(b"P", b"\0ROLLBACK\0\0\0") + message(b"B", b"\0\0" + bytes(6)) + message(b"E", b"\0" + bytes(4))
+)
+"""ROLLBACK as Parse, Bind and Execute: ends also the implicit transaction of a batch that has no Sync yet."""
 
 
 def query(sql: str | bytes) -> bytes:

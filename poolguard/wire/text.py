@@ -51,6 +51,8 @@ class Verdict:
     """It does no more than to end a transaction (or to begin one in vain)."""
     resets: bool = False
     """Parameters that PostgreSQL does not report go back to what they were at the server's login."""
+    resets_all: bool = False
+    """All parameters do, reported or not."""
     forgets: bool = False
     """All prepared statements are gone after it."""
 
@@ -174,6 +176,7 @@ def _read(sql: bytes) -> Verdict:
         name,
         only_ends=not pin and kind in (Kind.COMMIT, Kind.ROLLBACK, Kind.BEGIN),
         resets=any(_resets(words) for words in statements),
+        resets_all=any(words in _ALL for words in statements),
         forgets=any(_forgets(words) for words in statements),
     )
     return PLAIN if verdict == PLAIN else verdict
@@ -186,16 +189,31 @@ def _search(sql: bytes) -> Verdict:
     if b"set_config" in low:
         return Verdict(pin=Pin.SET)
     head = _read(sql[:READ_LIMIT])
-    tail = low[READ_LIMIT:]
+    # From the last statement that the head may have cut off; once as it stands, and once without its comments.
+    tail = low[max(0, low.rfind(b";", 0, READ_LIMIT)) :]
+    tail += b" ;" + _without_comments(tail)
     pin = head.pin or next((pin for pin, pattern in _LATER if pattern.search(tail)), Pin.NONE)
     later = _LATER_RESET.search(tail) is not None
-    verdict = Verdict(pin=pin, resets=head.resets or later, forgets=head.forgets or later)
+    verdict = Verdict(
+        pin=pin,
+        resets=head.resets or later,
+        resets_all=head.resets_all or _LATER_ALL.search(tail) is not None,
+        forgets=head.forgets or later,
+    )
     return PLAIN if verdict == PLAIN else verdict
+
+
+def _without_comments(text: bytes) -> bytes:
+    """Linear also where comments have no end: behind the last end of one, none is looked for."""
+    closed = text.rfind(b"*/") + 2 if b"*/" in text else 0
+    return _LINE_COMMENT.sub(b" ", _BLOCK_COMMENT.sub(b" ", text[:closed]) + text[closed:])
 
 
 _TEMPORARY_IN_TEXT: Final = rb"\b(?:create|replace|into)\s+(?:(?:local|global)\s+)?temp(?:orary)?\b"
 # In the part of a long text that is not read by tokens; what stands in a literal may pin there in vain.
-_START: Final = rb";(?:\s|--[^\n]*\n|/\*[^*]*\*/)*+"
+_START: Final = rb";\s*+"
+_LINE_COMMENT: Final = re.compile(rb"--[^\n]*+")
+_BLOCK_COMMENT: Final = re.compile(rb"/\*(?:[^*]++|\*(?!/))*+\*/")
 _LATER: Final = (
     (Pin.SET, re.compile(_START + rb"set\s(?!\s*(?:local|transaction|constraints)\b)")),
     (Pin.LISTEN, re.compile(_START + rb"listen\b")),
@@ -204,6 +222,7 @@ _LATER: Final = (
     (Pin.HOLD, re.compile(_START + rb"declare\s")),
     (Pin.TEMPORARY, re.compile(_TEMPORARY_IN_TEXT + rb"|\bpg_temp\b")),
 )
+_LATER_ALL: Final = re.compile(_START + rb"(?:reset|discard)\s+all\b")
 _LATER_RESET: Final = re.compile(_START + rb"(?:reset|discard|deallocate)\s")
 
 
@@ -244,6 +263,9 @@ _ADVISORY: Final = frozenset(
 )
 _TEMPORARY: Final = frozenset((b"temp", b"temporary"))
 _BEFORE_TEMPORARY: Final = frozenset((b"create", b"replace", b"local", b"global", b"into"))
+
+
+_ALL: Final = ([b"reset", b"all"], [b"discard", b"all"])
 
 
 def _resets(words: list[bytes]) -> bool:

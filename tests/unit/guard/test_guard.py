@@ -211,7 +211,14 @@ async def test_settings_without_the_policy_change_nothing() -> None:
     assert scene.book.settings_hash == "abc"
 
 
-async def test_a_pool_that_left_the_settings_is_not_judged() -> None:
+async def test_a_pool_that_left_the_settings_drains_under_the_rules_that_it_had() -> None:
+    scene = Scene()
+    scene.guard.reconfigure(Settings(pools={"other": Pool(policy="app")}), "new")
+    await scene.sweep(idle(61.0))
+    assert scene.story() == [("rollback", "done")]
+
+
+async def test_a_pool_that_no_settings_named_is_not_judged() -> None:
     scene = Scene()
     await scene.sweep(idle(61.0, pool="gone"))
     assert scene.story() == []

@@ -1,0 +1,53 @@
+"""A server between its guests."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from poolguard.pool.snapshot import CloseReason
+from poolguard.relay.server import Server
+from poolguard.wire import messages
+from tests.support.fakepg import row
+from tests.support.relaying import House
+from tests.support.speech import query
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    house = House()
+    await house.client().ask(query("SELECT 1"))
+    yield house
+    await house.close()
+
+
+def server_of(house: House) -> Server:
+    server = house.upstreams[0].server
+    assert server is not None
+    return server
+
+
+@pytest.mark.parametrize("data", [messages.notice_response("00000", "x"), messages.parameter_status("TimeZone", "UTC")])
+async def test_notices_and_parameters_do_not_disturb_a_server_at_rest(house: House, data: bytes) -> None:
+    server_of(house).data_received(data)
+    assert not server_of(house).closed
+    house.check_at_rest()
+
+
+async def test_a_row_that_nobody_asked_for_closes_the_server(house: House) -> None:
+    server_of(house).data_received(row("whose?"))
+    assert server_of(house).closed
+    assert house.pool.snapshot(0.0).closed_total[CloseReason.NOISE] == 1
+
+
+async def test_last_words_between_guests_lose_the_server_at_once(house: House) -> None:
+    server_of(house).data_received(house.postgres.die())
+    assert server_of(house).closed
+    assert house.pool.snapshot(0.0).closed_total[CloseReason.LOST] == 1
+
+
+async def test_closing_says_goodbye_once(house: House) -> None:
+    server = server_of(house)
+    server.discard(CloseReason.IDLE)
+    server.discard(CloseReason.IDLE)
+    assert house.postgres.said_goodbye
+    assert house.upstreams[0].transport.written.count(messages.TERMINATE) == 1
