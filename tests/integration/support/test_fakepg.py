@@ -79,7 +79,8 @@ def told(frames: list[tuple[int, bytes]]) -> list[str]:
 
 
 def fake(said: list[bytes]) -> list[list[str]]:
-    postgres, answers = FakePostgres(), []
+    postgres = FakePostgres()
+    answers: list[list[str]] = []
     for data in said:
         frames = FrameSplitter(max_body=2**20).feed(postgres.feed(data))
         while frames[-1][0] == b"G"[0]:
@@ -129,7 +130,7 @@ def test_any_script_is_answered_alike(database: Database) -> None:
     with database.connect() as connection:
         connection.execute("CREATE TABLE t (a int)")
 
-    @settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
     @given(said=script)
     def alike(said: list[bytes]) -> None:
         assert fake(said) == asyncio.run(real(database, said))
