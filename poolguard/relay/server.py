@@ -1,6 +1,7 @@
 """One connection to PostgreSQL, between guests: made clean, lent out, cancelled, closed."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 CLEANING_SECONDS: Final = 5.0
 """How long a server may take to end what its last guest left, before it is closed instead."""
+
+CANCEL_AGAIN_SECONDS: Final = 0.2
+"""How long a cancelled statement may take to end before it is cancelled again."""
 
 OWN_SECONDS: Final = 2.0
 OWN_PAUSE: Final = 0.001
@@ -318,10 +322,14 @@ class Server(ServerPipe):
             self.write(messages.SYNC)
             self.replies.append(SYNC)
             self.skipping = False
-        await self.cancel()
         try:
-            if self.replies:
-                await janitor.wait(seconds)
+            async with asyncio.timeout(seconds):
+                while self.replies:
+                    # Again and again: one that PostgreSQL gets before the statement has begun does nothing, and a
+                    # statement whose client and server are gone would keep its locks for as long as it likes.
+                    await self.cancel()
+                    with contextlib.suppress(TimeoutError):
+                        await janitor.wait(CANCEL_AGAIN_SECONDS)
         finally:
             self.guest = self.nobody
 

@@ -57,6 +57,8 @@ class FakePostgres:
     parameters: dict[str, str] = field(default_factory=lambda: dict(GREETING))
     ran: list[str] = field(default_factory=list)
     """Every statement that was executed, in order."""
+    parsed: list[str] = field(default_factory=list)
+    """Every text that was prepared, in order."""
     committed: list[str] = field(default_factory=list)
     """INSERTs that are there to stay."""
     running: str = ""
@@ -165,6 +167,7 @@ class FakePostgres:
         if name in self.prepared:
             raise Failure("42P05", f'prepared statement "{name}" already exists')
         self.prepared[name] = text
+        self.parsed.append(text)
         self._say(b"1")
 
     def _on_B(self, portal: str, name: str, *_: str) -> None:  # noqa: N802

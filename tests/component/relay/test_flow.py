@@ -48,8 +48,10 @@ async def test_a_server_that_is_taken_for_a_client_that_does_not_read_is_not_rea
     """L4: messages that had come before the client was stopped."""
     client = house.client()
     client.transport.stuck = True
-    client.say(query("SELECT 1") + query("BEGIN;SELECT 1"))
+    client.say(query("SELECT 1"))
     await house.rest()
+    assert house.pool.state.idle == 1
+    client.say(query("BEGIN;SELECT 1"))
     assert house.upstreams[0].transport.is_paused()
     client.go()
     await house.rest()

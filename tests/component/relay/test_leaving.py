@@ -158,9 +158,11 @@ async def test_a_goodbye_without_sync_undoes_the_batch_at_once(house: House) -> 
     """X18: as PostgreSQL does it; nobody waits for what can't come."""
     client = house.client()
     await client.ask(query("SELECT 1"))
-    client.say(parse("INSERT a") + bind() + execute() + FLUSH + TERMINATE)
+    runs = parse("INSERT a") + bind() + execute() + parse("SELECT FOREVER") + bind() + execute()
+    client.say(runs + FLUSH + TERMINATE)
     await house.rest()
     assert house.postgres.committed == []
+    assert house.cancels == [1]
     house.check_at_rest()
 
 

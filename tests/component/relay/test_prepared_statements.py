@@ -4,7 +4,7 @@ import pytest
 
 from poolguard.settings.model import Limits
 from tests.support.relaying import Client, House, sqlstates, tags
-from tests.support.speech import SYNC, batch, bind, close, describe, execute, named, parse, query
+from tests.support.speech import FLUSH, SYNC, batch, bind, close, describe, execute, named, parse, query
 
 UNKNOWN = "26000"
 
@@ -61,7 +61,7 @@ async def test_a_switch_of_parameters_between_parse_and_bind_drops_nothing(house
     """P16, A3: the query that gives the server this client's parameters drops the unnamed statement."""
     client, other = house.client(timezone="Asia/Tokyo"), house.client()
     await client.ask(parse("SHOW TimeZone") + SYNC)
-    await other.ask(query("SHOW TimeZone"))
+    await other.ask(parse("SHOW TimeZone", "a") + SYNC)
     answer = await client.ask(bind() + execute() + SYNC)
     assert tags(answer) == "2DCZi"
     assert b"Asia/Tokyo" in answer
@@ -184,8 +184,40 @@ async def test_a_cached_plan_that_changed_heals_by_a_new_parse(house: House, fir
     sent = len(house.postgres.ran)
     assert tags(await client.ask(parse("SELECT 1", "b") + named("b"))) == "12DCZi"
     assert house.postgres.ran[sent:][-1] == "SELECT 1"
-    (name,) = house.postgres.prepared
-    assert name.startswith("__poolguard_")
+    assert house.postgres.parsed == ["SELECT 1"] * 2
+
+
+async def test_a_parse_in_a_failed_transaction_is_refused_even_if_its_text_is_known(house: House) -> None:
+    """X1, P6: as PostgreSQL refuses it; afterwards the server's copy is right again."""
+    client = house.client()
+    await client.ask(parse("SELECT 1", "a") + SYNC)
+    await client.ask(query("BEGIN;FAIL"))
+    answer = await client.ask(parse("SELECT 1", "b") + SYNC)
+    assert (tags(answer), sqlstates(answer)) == ("EZe", ["25P02"])
+    await client.ask(query("ROLLBACK"))
+    assert sqlstates(await client.ask(named("b"))) == [UNKNOWN]
+    assert tags(await client.ask(named("a"))) == "2DCZi"
+
+
+async def test_a_query_behind_a_batch_without_sync_ends_it(house: House) -> None:
+    """X3: its ReadyForQuery is the last that is owed; the server is free."""
+    client = house.client()
+    assert tags(await client.ask(parse("INSERT a") + bind() + execute() + query("SELECT 1"))) == "12CTDCZi"
+    assert house.postgres.committed == ["INSERT a"]
+    house.check_at_rest()
+
+
+async def test_a_query_that_an_error_before_it_discards_gets_no_answer_and_keeps_the_server(house: House) -> None:
+    """X1, X3: until Sync PostgreSQL drops what comes, so nobody else may have this server."""
+    client, other = house.client(), house.client()
+    assert tags(await client.ask(parse("FAIL") + bind() + execute() + query("INSERT a"))) == "12DE"
+    assert await client.ask(FLUSH + query("INSERT b")) == b""
+    other.say(query("INSERT c"))
+    assert other.heard == b""
+    assert tags(await client.ask(SYNC)) == "Zi"
+    assert tags(other.heard) == "CZi"
+    assert house.postgres.committed == ["INSERT c"]
+    house.check_at_rest()
 
 
 async def test_a_client_that_names_a_statement_like_ours_does_not_meet_ours(house: House) -> None:

@@ -42,6 +42,7 @@ def test_leases_are_renewed_in_time_while_all_pools_are_leaked_away_and_their_qu
             late.execute("SELECT 1")
     assert {status for status, _ in renewals + leading} == {200}
     slowest = max(seconds for _, seconds in renewals)
+    print(f"\nslowest of 100 renewals with everything exhausted: {slowest * 1000:.1f} ms")
     assert slowest <= SLOWEST_RENEWAL, f"the slowest of 100 renewals took {slowest * 1000:.0f} ms"
     assert "leaky-app-0" in str(refused.value)
     assert LITERAL not in str(refused.value)
@@ -78,7 +79,9 @@ def test_leaks_end_in_time_and_their_servers_go_to_the_waiters(run: Run, strict:
     for incident in incidents:
         threshold = incident["threshold"]
         assert threshold["limit_seconds"] == THRESHOLD
-        assert 0 <= threshold["actual_seconds"] - THRESHOLD + incident["outcome_seconds"] <= ENDED_WITHIN
+        late = threshold["actual_seconds"] - THRESHOLD + incident["outcome_seconds"]
+        print(f"\nleak ended {late * 1000:.0f} ms past its threshold")
+        assert 0 <= late <= ENDED_WITHIN
     assert {incident["transaction"]["backend_pid"] for incident in incidents} == {leak.backend_pid for leak in left}
     assert {incident["transaction"]["application_name"] for incident in incidents} == {"leaky-app-0", "leaky-app-1"}
     assert incidents[0]["transaction"]["fingerprints"][0]["text"]

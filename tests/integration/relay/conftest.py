@@ -9,10 +9,15 @@ import uvloop
 from psycopg import sql
 
 from tests.support.cluster import Database, Server
+from tests.support.eventually import eventually
 from tests.support.running import Running, running
 
 HERE = Path(__file__).parent
 SCHEMAS = "select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'"
+LEFT = (
+    "select pid, query from pg_stat_activity "
+    "where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'"
+)
 
 
 def pytest_asyncio_loop_factories(
@@ -32,14 +37,20 @@ def shared_database(pg: Server) -> Iterator[Database]:
 
 
 @pytest.fixture
-def database(shared_database: Database) -> Database:
-    """The same, with nothing in it."""
+def database(shared_database: Database) -> Iterator[Database]:
+    """The same, with nothing in it; afterwards no statement of anybody's may still run."""
     with shared_database.connect() as admin:
         admin.execute("set client_min_messages = error")
         for (schema,) in admin.execute(SCHEMAS).fetchall():
             admin.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(str(schema))))
         admin.execute("create schema public")
-    return shared_database
+    yield shared_database
+    with shared_database.connect() as admin:
+        try:
+            eventually(lambda: not admin.execute(LEFT).fetchall(), within=3)
+        except AssertionError:
+            left = admin.execute(f"select pg_terminate_backend(pid), query from ({LEFT}) as b").fetchall()
+            pytest.fail(f"still running: {left}")
 
 
 @pytest.fixture

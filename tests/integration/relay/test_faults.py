@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from poolguard.demo.postgres import EmbeddedPostgres
+from poolguard.pool.snapshot import CloseReason
 from tests.integration.relay.raw import (
     COPY_DONE,
     FLUSH,
@@ -299,3 +300,18 @@ async def test_a_statement_that_is_cancelled_at_once_never_runs_without_its_para
     with database.connect() as admin:
         assert admin.execute("select distinct who from a.t").fetchall() in ([], [("a",)])
         assert admin.execute("select who, count(*) from b.t group by 1").fetchall() == [("b", 100)]
+
+
+async def test_a_client_that_vanishes_right_behind_a_long_statement_does_not_leave_it_running(
+    one: Running, database: Database
+) -> None:
+    """A cancel that PostgreSQL gets before the statement does nothing: it is sent again."""
+    for turns in range(40):
+        client = await new_client(one, TRANSACTION)
+        client.send(query("begin; insert into t values (1)") + query(LONG))
+        for _ in range(turns % 8):
+            await asyncio.sleep(0)
+        client.reset()
+        await one.at_rest(sessions=0, within=3)
+    assert one.pool().closed[CloseReason.DIRTY] == 0
+    await serves(one, TRANSACTION)

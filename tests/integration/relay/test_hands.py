@@ -65,14 +65,12 @@ def table(database: Database) -> Database:
     return database
 
 
-Heard = tuple[str, list[str], list[str]]
+TOLD: Replies = ("E ZE", ["25P03"], [])
+ABORTED: Replies = ("E ZE", ["25P02"], [])
+OVER: Replies = ("C ZI", [], ["ROLLBACK"])
+COMMIT_FAILS: Replies = ("E ZI", ["25P03"], [])
 
-TOLD: Heard = ("E ZE", ["25P03"], [])
-ABORTED: Heard = ("E ZE", ["25P02"], [])
-OVER: Heard = ("C ZI", [], ["ROLLBACK"])
-COMMIT_FAILS: Heard = ("E ZI", ["25P03"], [])
-
-CONVERSATIONS: dict[str, list[tuple[bytes, Heard]]] = {
+CONVERSATIONS: dict[str, list[tuple[bytes, Replies]]] = {
     "G1 a Query": [(query("select 1"), TOLD), (query("select 1"), ABORTED), (query("rollback"), OVER)],
     "G2 COMMIT first": [(query("commit"), COMMIT_FAILS)],
     "G2 COMMIT later": [(query("select 1"), TOLD), (query("commit"), COMMIT_FAILS)],

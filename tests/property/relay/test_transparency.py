@@ -41,12 +41,12 @@ SIMPLE_SQL = (
 )  # fmt: skip
 NAMES = ("s1", "s2")
 
-NAMED_SQL = tuple(sql for sql in SQL if not sql.startswith(("COMMIT", "ROLLBACK")))
+NAMED_SQL = tuple(sql for sql in SQL if sql and not sql.startswith(("COMMIT", "ROLLBACK")))
 
 # Left out, because an error that has not come yet makes the relay know more than PostgreSQL does, and the codes of
 # later errors differ: the unnamed statement is only bound right after its Parse, no portal is used in a later group,
-# and no name and no text is prepared twice in one write. tests/component/relay/test_prepared_statements.py has the
-# rules.
+# and in one write no name and no text is prepared twice, or behind a Sync. What is promised there is in
+# tests/component/relay/test_prepared_statements.py.
 extended = st.one_of(
     st.builds(parse, st.sampled_from((*NAMED_SQL, "SYNTAX")), st.sampled_from(NAMES)),
     st.builds(
@@ -63,7 +63,10 @@ extended = st.one_of(
 
 def prepares_once(said: list[bytes]) -> bool:
     named = [each[5:].split(b"\0")[:2] for each in said if each[:1] == b"P" and each[5]]
-    return all(len({each[part] for each in named}) == len(named) for part in (0, 1))
+    behind_sync = said[said.index(SYNC) :] if SYNC in said else []
+    return all(len({each[part] for each in named}) == len(named) for part in (0, 1)) and not any(
+        each[:1] == b"P" and each[5] for each in behind_sync
+    )
 
 
 group = st.lists(extended, min_size=1, max_size=6).filter(prepares_once).map(lambda said: b"".join(said) + SYNC)
@@ -166,7 +169,7 @@ async def part(house: House, clients: list[Client]) -> None:
     await house.close()
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(said=script, client_cut=cutter, server_cut=cutter)
 @example(
     said=[parse("SELECT 1", "a") + bind("a") + execute() + SYNC] * 2, client_cut=Cutter([1]), server_cut=Cutter([1])
@@ -191,7 +194,7 @@ def test_any_cut_of_both_streams_gives_the_bytes_that_postgresql_gives(
     assert told(asyncio.run(through())) == told(directly(said))
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(scripts=st.lists(script, min_size=2, max_size=3), size=st.integers(1, 2), client_cut=cutter, data=st.data())
 def test_clients_that_share_servers_do_not_hear_of_each_other(
     scripts: list[list[bytes]], size: int, client_cut: Cutter, data: st.DataObject
