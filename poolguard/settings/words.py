@@ -39,7 +39,10 @@ WORDS: Final[Mapping[str, str]] = {
     "pools.*.min_idle": "Servers that are kept open even when nobody needs them.",
     "pools.*.mode": "Whether a client holds a server to the end of its transaction, or of its session.",
     "pools.*.wait_timeout": "How long a client waits for a server before it gets ERROR 53300.",
-    "pools.*.max_waiting": "How many may wait. One more gets ERROR 53300 at once.",
+    "pools.*.max_waiting": (
+        "How many may wait for a held server. One more gets ERROR 53300 at once. Whoever waits for a server that can "
+        "still be opened does not count."
+    ),
     "pools.*.policy": "Which of the policies watches this pool's transactions.",
     "pools.*.max_lifetime": "Age at which a server is replaced; varied a little, so that not all go at once.",
     "pools.*.idle_timeout": "How long a server above min_idle may stand unused before it is closed.",
