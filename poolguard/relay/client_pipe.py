@@ -22,41 +22,66 @@ STARTED: Final = messages.command_complete("START TRANSACTION") + messages.READY
 
 _QUERY, _PARSE, _BIND, _DESCRIBE, _EXECUTE, _SYNC = b"QPBDES"
 _PORTAL: Final = b"P"[0]
+_ENDING: Final = messages.message(b"D", b"P\0") + messages.message(b"E", b"\0\0\0\0\0") + messages.message(b"S", b"")
+"""What follows the Bind in libpq's batch: Describe and Execute of the unnamed portal, and Sync."""
+_ENDING_BYTES: Final = len(_ENDING)
+_SHORTEST_BIND: Final = 13
 _ACTIVE: Final = Phase.ACTIVE  # an enum's attribute costs a look-up that a constant of the module does not
 
 
-def plain_batch(data: bytes) -> tuple[bytes, bytes] | None:
-    """Text and Parse of the most common batch: Parse, Bind, perhaps Describe, Execute, Sync, all without names.
+class Batch:
+    """A batch that the hot path takes: Parse, Bind, perhaps Describe, Execute, Sync, all without names."""
 
-    None for anything else, or if *data* is not exactly that.
+    __slots__ = ("parse", "parse_bytes", "sql", "verdict")
+
+    def __init__(self, parse: bytes, sql: bytes) -> None:
+        self.parse = parse
+        self.parse_bytes = len(parse)
+        self.sql = sql
+        self.verdict = classify(sql)
+
+
+NO_BATCH: Final = Batch(b"no message begins like this", b"")
+
+
+def plain_batch(data: bytes, last: Batch) -> Batch | None:
+    """What *data* is, if it is exactly one plain batch; *last* itself if only the Bind is another.
+
+    Clients send the same text again and again, so that the second time it is neither cut out nor classified.
     """
-    size = len(data)
-    if size < 10 or data[5]:
+    if data.startswith(last.parse):
+        return last if ends_plainly(data, last.parse_bytes) else None
+    if len(data) < 10 or data[5]:
         return None
     end = 1 + length_at(data, 1)[0]
-    parse = data[:end]
-    position = end
+    zero = data.find(b"\0", 6, end)
+    return Batch(data[:end], data[6:zero]) if zero > 0 and ends_plainly(data, end) else None
+
+
+def ends_plainly(data: bytes, position: int) -> bool:
+    """Whether *data* from *position* on, behind its Parse, is the rest of one plain batch and nothing else."""
+    size = len(data)
+    rest = size - position - _ENDING_BYTES
+    if rest >= _SHORTEST_BIND and data.endswith(_ENDING) and length_at(data, position + 1)[0] == rest - 1:
+        return data[position] == _BIND and not (data[position + 5] or data[position + 6])
     while position + 6 < size:
         tag = data[position]
         if tag == _BIND:
             if data[position + 5] or data[position + 6]:
-                return None
+                return False
         elif tag == _DESCRIBE:
             if data[position + 5] != _PORTAL:
-                return None
+                return False
         elif tag != _EXECUTE:
-            return None
+            return False
         position += 1 + length_at(data, position + 1)[0]
-    if position + 5 != size or data[position] != _SYNC or length_at(data, position + 1)[0] != 4:
-        return None
-    zero = parse.find(b"\0", 6)
-    return (parse[6:zero], parse) if zero > 0 else None
+    return position + 5 == size and data[position] == _SYNC and length_at(data, position + 1)[0] == 4
 
 
 class ClientPipe(Writer):
     """From the client to the server it holds. `gate` takes the bytes whenever things are not plain."""
 
-    __slots__ = ("entry", "gate", "server", "take", "unnamed", "unsynced")
+    __slots__ = ("entry", "gate", "last_batch", "server", "take", "unnamed", "unsynced")
 
     def __init__(
         self, transport: asyncio.Transport, *, tls: bool, entry: SessionEntry, take: Callable[[], Any]
@@ -68,6 +93,7 @@ class ClientPipe(Writer):
         self.take = take
         """The pool's `take`: a server at once, or None."""
         self.server: Any = None
+        self.last_batch = NO_BATCH
         self.unsynced = False
         """Extended messages were sent whose Sync has not been."""
         self.unnamed: bytes | None = None
@@ -82,12 +108,14 @@ class ClientPipe(Writer):
         if tag == _QUERY and len(data) > 5 and length_at(data, 1)[0] == len(data) - 1:
             sql = data[5:-1]
             parse = None
-        elif tag == _PARSE and (found := plain_batch(data)) is not None and not self.unsynced:
-            sql, parse = found
+            verdict = classify(sql)
+        elif tag == _PARSE and (batch := plain_batch(data, self.last_batch)) is not None and not self.unsynced:
+            sql, parse, verdict = batch.sql, batch.parse, batch.verdict
+            if batch.parse_bytes <= STATEMENT_BYTES:
+                self.last_batch = batch
         else:
             self.walk(data)
             return
-        verdict = classify(sql)
         server = self.server
         if verdict is not PLAIN and (server is None or not verdict.only_ends):
             if verdict.kind is Kind.BEGIN and parse is None:

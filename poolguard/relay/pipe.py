@@ -47,6 +47,9 @@ _WATCHED: Final = bytes(tag in b"ZESG" for tag in range(256))
 _COMPLETES: Final = bytes(tag in b"123nTCIs" for tag in range(256))
 """By tag, inside the extended protocol: what completes one of the client's messages."""
 
+_PARSED_AND_BOUND: Final = b"1\0\0\0\4" + b"2\0\0\0\4"
+"""ParseComplete and BindComplete, with which the answer to a batch begins."""
+
 MAX_SERVER_MESSAGE: Final = 64 * 1024 * 1024
 """Of a message that must be seen whole (an error, a row's description); rows and COPY data have no limit."""
 
@@ -153,7 +156,7 @@ class ServerPipe(Writer):
         if len(replies) == 1 and last >= 0 and data[last] == _READY and not self._midway:
             owed = replies[0]
             if owed is SIMPLE or owed is BATCH:
-                position = 0
+                position = 10 if owed is BATCH and data.startswith(_PARSED_AND_BOUND) else 0
                 while position < last:
                     tag, length = _header(data, position)
                     if _WATCHED[tag]:

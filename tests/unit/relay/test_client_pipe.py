@@ -10,7 +10,16 @@ import pytest
 from poolguard.core.errors import ClientViolation
 from poolguard.core.ids import SessionId
 from poolguard.ledger.entries import Phase, SessionEntry
-from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, ClientPipe, check_length, plain_batch
+from poolguard.relay.client_pipe import (
+    BEGUN,
+    NO_BATCH,
+    STARTED,
+    STATEMENT_BYTES,
+    Batch,
+    ClientPipe,
+    check_length,
+    plain_batch,
+)
 from poolguard.relay.pipe import BATCH, SIMPLE
 from tests.support.relaying import FakeTransport
 from tests.support.speech import FLUSH, SYNC, TERMINATE, batch, bind, close, describe, execute, message, parse, query
@@ -189,7 +198,44 @@ def test_the_ledger_keeps_the_beginning_of_a_long_statement() -> None:
 @pytest.mark.parametrize("described", [False, True])
 def test_the_most_common_batch_is_found_plain(described: bool) -> None:
     data = batch("SELECT $1", described=described)
-    assert plain_batch(data) == (b"SELECT $1", parse("SELECT $1"))
+    found = plain_batch(data, NO_BATCH)
+    assert found is not None
+    assert (found.sql, found.parse, found.parse_bytes) == (b"SELECT $1", parse("SELECT $1"), len(parse("SELECT $1")))
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_the_same_statement_again_is_known_by_its_parse(described: bool) -> None:
+    first = plain_batch(batch("SELECT $1"), NO_BATCH)
+    assert first is not None
+    assert plain_batch(batch("SELECT $1", described=described), first) is first
+    assert plain_batch(batch("SELECT $1") + SYNC, first) is None
+    other = plain_batch(batch("SELECT $1 "), first)
+    assert other is not None
+    assert other.sql == b"SELECT $1 "
+
+
+def test_a_client_that_repeats_a_begin_does_not_get_it_past_the_hot_path() -> None:
+    """D3, D6: what was found about the text is found again."""
+    pipe = Pipe(server())
+    for _ in range(2):
+        pipe.data_received(batch("BEGIN"))
+    assert [what for what, *_ in pipe.asked] == ["walk", "walk"]
+
+
+def test_a_statement_over_the_bound_is_not_kept_for_the_next_time() -> None:
+    pipe = Pipe(server())
+    pipe.data_received(batch("SELECT " + "x" * STATEMENT_BYTES))
+    assert pipe.last_batch is NO_BATCH
+
+
+def test_parameters_that_end_like_a_batch_are_parameters() -> None:
+    """The length of the Bind decides, not how the bytes end."""
+    ending = describe() + execute() + SYNC
+    value = b"\0\0" + b"\0\0" + b"\0\1" + len(ending).to_bytes(4, "big") + ending
+    whole = message(b"B", value + b"\0\0")
+    assert plain_batch(P + whole + ending, NO_BATCH) is not None
+    cut = message(b"B", value[:4] + b"\0\1" + (100).to_bytes(4, "big"))
+    assert plain_batch(P + cut[:-1] + ending, NO_BATCH) is None
 
 
 P, B, D, E = parse("SELECT 1"), bind(), describe(), execute()
@@ -221,7 +267,8 @@ P, B, D, E = parse("SELECT 1"), bind(), describe(), execute()
 )
 def test_any_other_batch_is_not_plain(data: bytes) -> None:
     """X5, X7 and all that needs a second look."""
-    assert plain_batch(data) is None
+    assert plain_batch(data, NO_BATCH) is None
+    assert plain_batch(data, Batch(P, b"SELECT 1")) is None
 
 
 @pytest.mark.parametrize("length", [4, 5, 100])
