@@ -10,7 +10,7 @@ CODE   := poolguard tests bench
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench format clean
+.PHONY: help run demo test cases check bench format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ demo: $(STAMP) ## leaked transactions, the guard and a lease at work, in under a
 
 test: $(STAMP) ## all tests (ARGS="-k name", ARGS="--pg-dsn postgresql://..." for another PostgreSQL)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+cases: $(STAMP) ## the wire cases, each with the tests that hold it
+	@$(BIN)/python -m tests.support.wire_cases
 
 check: $(STAMP) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --output-format concise $(CODE) || { echo "make format would mend the above"; exit 1; }
