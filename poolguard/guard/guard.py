@@ -24,7 +24,8 @@ from poolguard.guard.wording import error_by_hand, error_for
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Hands, Outcome
 from poolguard.pool.snapshot import PoolSnapshot
-from poolguard.settings.model import PolicyMode, Settings
+from poolguard.settings.model import Settings
+from poolguard.settings.policies import PolicyMode
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from poolguard.guard.wording import ADVICE, client_sees, error_for, exemption_fo
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
 from poolguard.pool.snapshot import PoolSnapshot
-from poolguard.settings.model import PolicyMode
+from poolguard.settings.policies import PolicyMode
 
 _REACHES_CLIENT: Final = frozenset({IncidentOutcome.DONE, IncidentOutcome.FAILED, IncidentOutcome.OBSERVED})
 

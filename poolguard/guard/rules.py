@@ -9,7 +9,7 @@ from typing import Final, assert_never
 from poolguard.guard.history import Action, History, RuleName
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
-from poolguard.settings.model import Budget, Ladder, Policy, PolicyMode
+from poolguard.settings.policies import Budget, Ladder, Policy, PolicyMode
 from poolguard.wire.fingerprint import has_marker
 from poolguard.wire.text import Kind, classify
 

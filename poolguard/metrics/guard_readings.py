@@ -9,7 +9,8 @@ from poolguard.guard.history import Action, RuleName
 from poolguard.ledger.hands import Outcome
 from poolguard.metrics import catalogue as c
 from poolguard.metrics.reading import Reading
-from poolguard.settings.model import Ladder, PolicyMode, Settings
+from poolguard.settings.model import Settings
+from poolguard.settings.policies import Ladder, PolicyMode
 
 RULES: Final = tuple(rule.value for rule in RuleName)
 STEPS: Final = tuple(action.value for action in Action)

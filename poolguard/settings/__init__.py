@@ -8,6 +8,8 @@ and collects every problem on its way; one problem and nothing is loaded, so a b
 running poolguard. Values of secrets enter the settings and their hash, and no message.
 
 - `model`: the frozen dataclasses with every default. Pure.
+- `policies`: those of policies: ladders, rules, exemptions, budgets. Pure.
+- `kinds`: what settings are made of: durations, sizes, names. Pure.
 - `shape`: which keys the model has where, for suggestions, the schema and the reference.
 - `written`: values as they are written in a file. Pure.
 - `places`: YAML text to plain data, with line and column of every key and value.

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-from poolguard.settings.model import AuthMethod, Policy, Settings
+from poolguard.settings.model import AuthMethod, Settings
+from poolguard.settings.policies import Policy
 from poolguard.settings.problems import Path, did_you_mean
 
 POSTGRES_DEFAULT_CONNECTIONS: Final = 97

@@ -5,7 +5,8 @@ from pathlib import PurePath
 from typing import Final
 
 from poolguard.settings.check import Names
-from poolguard.settings.model import Pool, Settings, default_policies
+from poolguard.settings.model import Pool, Settings
+from poolguard.settings.policies import default_policies
 
 URL_VARIABLE: Final = "DATABASE_URL"
 TOKEN_VARIABLE: Final = "POOLGUARD_ADMIN_TOKEN"  # noqa: S105 - the variable's name

@@ -4,49 +4,15 @@ Pure. pydantic reads these plain dataclasses (`load.py`), reports all problems w
 JSON Schema. What a reload may change live and what drains a pool is decided in `diff.py`.
 """
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
-from poolguard.core.units import parse_duration, parse_size
-
-
-def _seconds(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else _no_number(value, "30s")
-
-
-def _bytes(value: object) -> object:
-    return parse_size(value) if isinstance(value, str) else _no_number(value, "64KiB")
-
-
-def _no_number(value: object, example: str) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"{value} has no unit: write for example {example}")  # noqa: TRY004 - pydantic wants it
-    return value
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(ge=0, le=366 * 86400),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s"]}),
-]
-Bytes = Annotated[
-    int,
-    BeforeValidator(_bytes),
-    Field(ge=1),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*(B|KiB|MiB|GiB)$", "examples": ["64KiB"]}),
-]
-Port = Annotated[int, Field(ge=0, le=65535)]
-"""0 means: any free port (tests, demo)."""
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
-
-FORBID: Final = {"extra": "forbid"}
+from poolguard.settings.kinds import FORBID, Bytes, Name, Port, Seconds
+from poolguard.settings.policies import Policy, default_policies
 
 
 class PoolMode(StrEnum):
@@ -54,13 +20,6 @@ class PoolMode(StrEnum):
 
     TRANSACTION = "transaction"
     SESSION = "session"
-
-
-class PolicyMode(StrEnum):
-    """Whether verdicts are carried out, or only counted and logged as would-have."""
-
-    ENFORCE = "enforce"
-    OBSERVE = "observe"
 
 
 class AuthMethod(StrEnum):
@@ -209,66 +168,6 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ladder:
-    """Ages at which each step of the ladder is taken, mildest first."""
-
-    __pydantic_config__: ClassVar = FORBID
-    warn: Seconds | None = None
-    cancel: Seconds | None = None
-    rollback: Seconds | None = None
-    terminate: Seconds | None = None
-
-    def __post_init__(self) -> None:
-        steps = [(name, getattr(self, name)) for name in ("warn", "cancel", "rollback", "terminate")]
-        given = [(name, at) for name, at in steps if at is not None]
-        if not given:
-            raise ValueError("no step given: write warn, cancel, rollback or terminate with a duration")
-        for (milder, earlier), (harsher, later) in itertools.pairwise(given):
-            if earlier > later:
-                raise ValueError(f"{milder} comes after {harsher}: a milder step must not come later")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exempt:
-    """Whom the guard leaves alone: globs of application_name, or a marker in a comment of the statement."""
-
-    __pydantic_config__: ClassVar = FORBID
-    application_name: tuple[str, ...] = ("pg_dump*", "pg_restore*")
-    comment: str | None = "poolguard:ignore"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How much may be ended before the guard stops and calls for a person."""
-
-    __pydantic_config__: ClassVar = FORBID
-    kills_per_minute: Annotated[int, Field(ge=0)] = 30
-    max_share_of_pool: Annotated[float, Field(gt=0, le=1)] = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What is done about transactions of the pools that name it."""
-
-    __pydantic_config__: ClassVar = FORBID
-    mode: PolicyMode = PolicyMode.ENFORCE
-    idle_in_transaction: Ladder | None = None
-    transaction_age: Ladder | None = None
-    statement_age: Ladder | None = None
-    checkout_age: Ladder | None = None
-    exempt: Exempt = field(default_factory=Exempt)
-    budget: Budget = field(default_factory=Budget)
-
-    def __post_init__(self) -> None:
-        # An idle backend has nothing to cancel, a running statement can't be rolled back from outside:
-        # PostgreSQL docs, 55.2.8 (Canceling Requests in Progress).
-        if self.idle_in_transaction is not None and self.idle_in_transaction.cancel is not None:
-            raise ValueError("idle_in_transaction has no cancel: nothing runs; use rollback or terminate")
-        if self.statement_age is not None and self.statement_age.rollback is not None:
-            raise ValueError("statement_age has no rollback: a statement runs; use cancel or terminate")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Leases:
     """The lease API, on connections that no pool shares."""
 
@@ -308,29 +207,6 @@ def default_pools() -> dict[str, Pool]:
         "election": Pool(size=4, wait_timeout=2.0, max_waiting=100, policy="election"),
         "jobs": Pool(size=10, wait_timeout=5.0, max_waiting=200, policy="jobs"),
         "app": Pool(size=20, wait_timeout=10.0, max_waiting=500, policy="app"),
-    }
-
-
-def default_policies() -> dict[str, Policy]:
-    """The three policies that exist unless the file gives others of the same name."""
-    return {
-        # Below River's own deadline of 5 s, so that its next attempt finds a server.
-        "election": Policy(
-            idle_in_transaction=Ladder(warn=1.0, rollback=3.0, terminate=30.0),
-            transaction_age=Ladder(cancel=4.0),
-            checkout_age=Ladder(warn=60.0),
-        ),
-        "jobs": Policy(
-            idle_in_transaction=Ladder(warn=30.0, rollback=120.0, terminate=600.0),
-            transaction_age=Ladder(warn=900.0),
-            checkout_age=Ladder(warn=1800.0),
-        ),
-        "app": Policy(
-            idle_in_transaction=Ladder(warn=10.0, rollback=60.0, terminate=300.0),
-            transaction_age=Ladder(warn=300.0),
-            statement_age=Ladder(warn=60.0),
-            checkout_age=Ladder(warn=600.0),
-        ),
     }
 
 

@@ -7,7 +7,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-from poolguard.settings.model import Bytes, Seconds, Settings
+from poolguard.settings.kinds import Bytes, Seconds
+from poolguard.settings.model import Settings
 from poolguard.settings.problems import Path
 
 Kind: TypeAlias = Any

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from typing import Final
 
-from poolguard.settings.model import Bytes, Seconds
+from poolguard.settings.kinds import Bytes, Seconds
 from poolguard.settings.shape import Kind, bare, inside
 
 _SECONDS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))

@@ -15,7 +15,7 @@ from poolguard.ledger.hands import Outcome
 from poolguard.metrics.catalogue import CATALOGUE, Kind, Metric
 from poolguard.metrics.guard_readings import RULES, STEPS
 from poolguard.metrics.pool_readings import phase_label
-from poolguard.settings.model import PolicyMode
+from poolguard.settings.policies import PolicyMode
 
 FILE: Final = Path(__file__).parents[2] / "helm" / "poolguard" / "dashboards" / "poolguard.json"
 DASHBOARD: Final[dict[str, Any]] = json.loads(FILE.read_text())

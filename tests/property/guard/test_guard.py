@@ -11,7 +11,7 @@ from poolguard.guard.rules import COUNTS_IN, POSSIBLE_IN, Verdict, compile_polic
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
-from poolguard.settings.model import Budget, Ladder, Policy, PolicyMode
+from poolguard.settings.policies import Budget, Ladder, Policy, PolicyMode
 from tests.unit.guard.builders import NOW, Scene, transaction
 
 AGES = st.floats(0, 100).map(lambda age: round(age, 1))

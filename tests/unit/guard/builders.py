@@ -13,7 +13,8 @@ from poolguard.guard.rules import Rules, Verdict, compile_policy
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
-from poolguard.settings.model import Ladder, Policy, Pool, Settings
+from poolguard.settings.model import Pool, Settings
+from poolguard.settings.policies import Ladder, Policy
 from tests.support.clock import ManualClock
 from tests.support.snapshots import pool_snapshot
 

@@ -15,7 +15,8 @@ from poolguard.guard.history import Action
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
-from poolguard.settings.model import Budget, Ladder, Policy, PolicyMode, Pool, Settings
+from poolguard.settings.model import Pool, Settings
+from poolguard.settings.policies import Budget, Ladder, Policy, PolicyMode
 from tests.unit.guard.builders import LADDERS, NOW, Scene, active, idle
 
 

@@ -19,7 +19,7 @@ from poolguard.guard.plan import (
     share_of_pool,
 )
 from poolguard.guard.rules import Rules, Verdict, compile_policy
-from poolguard.settings.model import Budget, Policy, PolicyMode
+from poolguard.settings.policies import Budget, Policy, PolicyMode
 from tests.unit.guard.builders import LADDERS, NOW, active, idle, verdict
 
 ENFORCE = compile_policy("app", LADDERS)

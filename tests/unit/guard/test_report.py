@@ -9,7 +9,7 @@ from poolguard.guard.incidents import IncidentOutcome
 from poolguard.guard.report import noted_outcome
 from poolguard.guard.rules import compile_policy
 from poolguard.ledger.hands import Outcome
-from poolguard.settings.model import PolicyMode
+from poolguard.settings.policies import PolicyMode
 from tests.unit.guard.builders import LADDERS, Scene, idle, verdict
 
 OBSERVE = compile_policy("app", replace(LADDERS, mode=PolicyMode.OBSERVE))

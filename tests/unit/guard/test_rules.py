@@ -9,7 +9,7 @@ from poolguard.guard.rules import compile_policy, is_exempt, judge
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
-from poolguard.settings.model import Exempt, Ladder, Policy
+from poolguard.settings.policies import Exempt, Ladder, Policy
 from tests.unit.guard.builders import LADDERS, NOW, active, idle, transaction
 
 IDLE, AGE = RuleName.IDLE_IN_TRANSACTION, RuleName.TRANSACTION_AGE

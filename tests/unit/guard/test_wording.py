@@ -12,7 +12,7 @@ from poolguard.guard.history import Action, RuleName
 from poolguard.guard.incidents import Classification
 from poolguard.guard.rules import compile_policy, is_exempt
 from poolguard.guard.wording import ADVICE, client_sees, error_by_hand, error_for, exemption_for
-from poolguard.settings.model import Exempt
+from poolguard.settings.policies import Exempt
 from tests.unit.guard.builders import LADDERS, active, idle, verdict
 
 RULES = compile_policy("app", LADDERS)

@@ -4,7 +4,8 @@ from poolguard.guard.counters import GuardCounters
 from poolguard.metrics import catalogue as c
 from poolguard.metrics.catalogue import Metric
 from poolguard.metrics.guard_readings import guard_readings, possible_actions
-from poolguard.settings.model import Ladder, Policy, Pool, Settings
+from poolguard.settings.model import Pool, Settings
+from poolguard.settings.policies import Ladder, Policy
 
 SETTINGS = Settings(
     pools={"app": Pool(policy="only"), "orphan": Pool(policy="gone")},

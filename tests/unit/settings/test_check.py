@@ -9,12 +9,12 @@ from poolguard.settings.model import (
     ClientsListener,
     ControlListener,
     Listen,
-    Policy,
     Pool,
     Settings,
     Upstream,
     User,
 )  # fmt: skip
+from poolguard.settings.policies import Policy
 
 USERS = {"a": User(password="x")}
 

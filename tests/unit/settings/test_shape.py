@@ -1,6 +1,7 @@
 from typing import get_type_hints
 
-from poolguard.settings.model import Leases, PoolMode, Seconds, Settings
+from poolguard.settings.kinds import Seconds
+from poolguard.settings.model import Leases, PoolMode, Settings
 from poolguard.settings.shape import bare, inside, keys_at, kind_at, kind_words, leaves, places_of
 
 

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolguard.core.units import parse_duration, parse_size
-from poolguard.settings.model import LogLevel, Seconds, Settings
+from poolguard.settings.kinds import Seconds
+from poolguard.settings.model import LogLevel, Settings
 from poolguard.settings.written import duration, plain_value, size, written
 
 

@@ -1,0 +1,41 @@
+"""What settings are made of: durations, sizes, ports, names. Pure."""
+
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from poolguard.core.units import parse_duration, parse_size
+
+
+def _seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else _no_number(value, "30s")
+
+
+def _bytes(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else _no_number(value, "64KiB")
+
+
+def _no_number(value: object, example: str) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit: write for example {example}")  # noqa: TRY004 - pydantic wants it
+    return value
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(ge=0, le=366 * 86400),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s"]}),
+]
+Bytes = Annotated[
+    int,
+    BeforeValidator(_bytes),
+    Field(ge=1),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*(B|KiB|MiB|GiB)$", "examples": ["64KiB"]}),
+]
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""0 means: any free port (tests, demo)."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
+
+FORBID: Final = {"extra": "forbid"}
