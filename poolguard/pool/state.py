@@ -140,11 +140,11 @@ class PoolState(Generic[S, W]):
         return NOTHING
 
     def opened(self, server: S, *, now: float) -> tuple[Effect[S, W], ...]:
-        """An Open has brought *server*."""
+        """An Open has brought *server*; its place among those that open goes to whoever still waits."""
         assert self.opening > 0, "opened without Open"
         self.opening -= 1
         self.held.add(server)
-        return self.give_back(server, now)
+        return (*self.give_back(server, now), *self.want())
 
     def open_failed(self) -> None:
         """An Open has failed. Whoever waits goes on waiting; call `want` when it may be tried again."""

@@ -37,6 +37,18 @@ def test_no_more_than_so_many_open_at_once() -> None:
     assert len(effects) == state.opening == MAX_OPENING
 
 
+def test_who_waited_behind_those_that_open_is_opened_for_as_they_come() -> None:
+    """B8: nobody gives back for a long time, as in mode session."""
+    state = books(size=20, max_waiting=100)
+    effects = [effect for number in range(12) for effect in state.enqueue(str(number), 0.0)]
+    grants = 0
+    while Open() in effects:
+        effects.remove(Open())
+        effects += state.opened(f"server {grants}", now=1.0)
+        grants += 1
+    assert (grants, state.waiting, state.opening, len(state.held)) == (12, 0, 0, 12)
+
+
 def test_a_full_queue_refuses_at_once() -> None:
     state = books(size=1, max_waiting=1, held="a")
     state.enqueue("x", 0.0)
