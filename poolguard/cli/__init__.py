@@ -14,4 +14,6 @@ what to do. Exit codes are in `exits`.
 - `print_schema`: JSON Schema, reference table, DDL of the leases.
 - `health`: whether a running poolguard is ready.
 - `demo`: the demonstration.
+- `lease`: leases as an operator sees them.
+- `lease_run`: a command that runs while a lease is held.
 """

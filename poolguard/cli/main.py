@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from poolguard import __version__
-from poolguard.cli import check_config, demo, health, print_schema, run
+from poolguard.cli import check_config, demo, health, lease, print_schema, run
 from poolguard.cli.exits import Exit
 from poolguard.core.errors import PoolguardError
 
-COMMANDS: Final = (run, check_config, print_schema, demo, health)
+COMMANDS: Final = (run, check_config, print_schema, demo, health, lease)
 """Modules with NAME, HELP, add_arguments(parser) and execute(arguments, environ) -> Exit."""
 
 _EPILOG: Final = """\
-exit codes: 0 done, 1 a problem (standard error says which), 2 called wrongly, 130 interrupted
+exit codes: 0 done, 1 a problem (standard error says which), 2 called wrongly, 3 no lease, 130 interrupted
 settings:   --config FILE, else the file that POOLGUARD_CONFIG names, else defaults with DATABASE_URL or PG*
 """
 

@@ -163,6 +163,11 @@ class Daemon:
         """Where applications connect."""
         return int(self._facts["clients_port"])
 
+    @property
+    def control_url(self) -> str:
+        """Where leases are."""
+        return f"http://127.0.0.1:{self._facts['control_port']}"
+
     def conninfo(self, pool: str, **more: str | int) -> str:
         """How libpq gets to *pool*."""
         given = {"host": "127.0.0.1", "port": self.clients_port, "user": "postgres", "dbname": pool, **more}

@@ -1,0 +1,46 @@
+"""How one stands for a lease: which request to send, and what to make of its answer."""
+
+import random
+from collections.abc import Callable
+from typing import Final
+from uuid import uuid4
+
+from poolguard.client.term import Term, ask_again_after
+from poolguard.core.errors import LeaseHeld, LeaseLost, LeaseUnavailable, LeaseUnknown, PoolguardError
+
+UNANSWERED_PAUSE_SECONDS: Final = 0.5
+"""After an attempt that poolguard could not carry out, give or take a half."""
+_CHANCE: Final = random.SystemRandom().random
+
+
+class Candidate:
+    """Stands for a lease until it gets a term. *chance* gives numbers from 0 to 1, to spread contenders."""
+
+    def __init__(
+        self,
+        *,
+        chance: Callable[[], float] = _CHANCE,
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        self._chance: Final = chance
+        self._new_id: Final = new_id
+        self.request_id = new_id()
+        """For the next attempt. It stays the same until it had its effect: a lost answer is found again by it."""
+
+    def weigh(self, outcome: Term | PoolguardError) -> float | None:
+        """How long to wait before the next attempt; None: elected. Raises *outcome* if asking again can't help."""
+        match outcome:
+            case Term():
+                if outcome.trusted:
+                    return None
+                self.request_id = self._new_id()  # it was found, and is over
+                return 0.0
+            case LeaseLost():
+                self.request_id = self._new_id()
+                return 0.0
+            case LeaseHeld():
+                return ask_again_after(outcome.valid_for_ms / 1000, self._chance())
+            case LeaseUnavailable() | LeaseUnknown():
+                return UNANSWERED_PAUSE_SECONDS * (0.5 + self._chance())
+            case _:
+                raise outcome

@@ -1,0 +1,162 @@
+"""The lease API, one method a request."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from poolguard.client.http import DEFAULT_URL, Answer, Http, path_of
+from poolguard.client.term import Term, boottime
+from poolguard.core.errors import LeaseNotFound, LeaseUnknown, NotLeader
+
+if TYPE_CHECKING:
+    from poolguard.client.async_holding import AsyncHolding
+    from poolguard.client.holding import Holding
+
+REQUEST_SECONDS: Final = 5.0
+"""poolguard gives up on a lease request after 4 s, and says so."""
+_PAGE: Final = 100
+
+
+class LeaseClient:
+    """Leases of the poolguard at *url*. Safe to use from several threads; requests go one after the other.
+
+    Every method blocks for at most *timeout* seconds a step and raises the errors of `core.errors`: LeaseUnavailable
+    (nothing was changed), LeaseUnknown (it may have been: repeat it), InvalidLease (the request was wrong).
+    *admin_token* is for force_release.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, *, admin_token: str = "", timeout: float = REQUEST_SECONDS) -> None:
+        self.url: Final = url
+        self.timeout: Final = timeout
+        self._admin_token: Final = admin_token
+        self._http: Final = Http(url, admin_token=admin_token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def another(self) -> "LeaseClient":
+        """The same with a connection of its own, behind whose requests nobody else waits."""
+        return LeaseClient(self.url, admin_token=self._admin_token, timeout=self.timeout)
+
+    # As a holder
+
+    def acquire(
+        self,
+        name: str,
+        *,
+        holder: str,
+        ttl_seconds: float | None = None,
+        request_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+    ) -> Term:
+        """Begin a term. After LeaseUnknown repeat it with the same *request_id*: that finds the term if there is one.
+
+        Raises LeaseHeld (another term runs; it says for how long), LeaseLost (this request_id had its term).
+        """
+        body: dict[str, object] = {"holderIdentity": holder, "requestId": request_id or str(uuid4())}
+        if ttl_seconds is not None:
+            body["leaseDurationSeconds"] = ttl_seconds
+        if metadata is not None:
+            body["metadata"] = metadata
+        sent_at = boottime()
+        return _term(self._ask("PUT", path_of("v1/leases", name), body, timeout=timeout), sent_at)
+
+    def renew(self, term: Term, *, timeout: float | None = None) -> Term:
+        """Let *term* run for its whole time again. Raises LeaseLost: stop at once."""
+        body = {"holderIdentity": term.holder, "token": term.token}
+        sent_at = boottime()
+        return _term(self._ask("POST", path_of("v1/leases", term.name, "renew"), body, timeout=timeout), sent_at)
+
+    def release(self, term: Term, *, timeout: float | None = None) -> None:
+        """Give *term* back; again does no harm. Stop what it protects before. Raises LeaseLost, LeaseNotFound."""
+        query = urlencode({"holderIdentity": term.holder, "token": term.token})
+        self._ask("DELETE", f"{path_of('v1/leases', term.name)}?{query}", timeout=timeout)
+
+    def hold(
+        self,
+        name: str,
+        *,
+        holder: str | None = None,
+        ttl_seconds: float = 15.0,
+        wait_seconds: float | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> "Holding":
+        """Hold a lease for the length of a `with`: see `Holding`."""
+        from poolguard.client.holding import Holding
+
+        return Holding(self, name, holder=holder, ttl_seconds=ttl_seconds, wait_seconds=wait_seconds, metadata=metadata)
+
+    def hold_async(
+        self,
+        name: str,
+        *,
+        holder: str | None = None,
+        ttl_seconds: float = 15.0,
+        wait_seconds: float | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> "AsyncHolding":
+        """Hold a lease for the length of an `async with`: see `AsyncHolding`."""
+        from poolguard.client.async_holding import AsyncHolding
+
+        return AsyncHolding(
+            self, name, holder=holder, ttl_seconds=ttl_seconds, wait_seconds=wait_seconds, metadata=metadata
+        )
+
+    # As anybody
+
+    def get(self, name: str) -> Mapping[str, Any] | None:
+        """The lease as PostgreSQL has it, in the words of the HTTP API; None if nobody has ever held it."""
+        try:
+            return self._ask("GET", path_of("v1/leases", name)).body
+        except LeaseNotFound:
+            return None
+
+    def list(self, *, prefix: str = "") -> Iterator[Mapping[str, Any]]:
+        """Every lease whose name begins with *prefix*, by name."""
+        after: str | None = ""
+        while after is not None:
+            query = urlencode({"after": after, "prefix": prefix, "limit": _PAGE})
+            page = self._ask("GET", f"/v1/leases?{query}").body
+            yield from page["leases"]
+            after = page["next"]
+
+    def leader(self, name: str) -> Mapping[str, Any] | None:
+        """The term of *name* that this poolguard trusts; None: nobody leads through it. Never asks PostgreSQL."""
+        try:
+            return self._ask("GET", path_of("leader", name)).body
+        except NotLeader:
+            return None
+
+    def force_release(self, name: str) -> None:
+        """End whatever term of *name* runs, over its holder's head. Needs the admin token; is logged."""
+        self._ask("DELETE", path_of("v1/admin/leases", name))
+
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, timeout: float | None = None
+    ) -> Answer:
+        return self._http.ask(method, path, body, timeout=self.timeout if timeout is None else timeout)
+
+
+def _term(answer: Answer, sent_at: float) -> Term:
+    lease = answer.body
+    try:
+        return Term(
+            name=str(lease["name"]),
+            holder=str(lease["holderIdentity"]),
+            token=int(lease["token"]),
+            ttl_seconds=float(lease["leaseDurationSeconds"]),
+            trusted_until=sent_at + float(lease["validForMs"]) / 1000,
+            step_down=bool(lease.get("stepDownRequested")),
+            metadata=lease.get("metadata"),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise LeaseUnknown("poolguard's answer is not a lease: is something else listening there?") from None

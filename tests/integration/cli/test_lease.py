@@ -1,0 +1,78 @@
+"""`poolguard lease ls|get|release` against a real daemon."""
+
+import json
+
+import pytest
+
+from poolguard.cli.exits import Exit
+from poolguard.cli.main import main
+from tests.support.sidecars import ADMIN_TOKEN, Sidecar
+
+Capture = pytest.CaptureFixture[str]
+
+
+def lease(sidecar: Sidecar, *arguments: str, admin: bool = False) -> int:
+    environ = {"POOLGUARD_URL": sidecar.url, **({"POOLGUARD_ADMIN_TOKEN": ADMIN_TOKEN} if admin else {})}
+    return main(["lease", *arguments], environ)
+
+
+def test_ls_shows_a_table_and_json(sidecar: Sidecar, capsys: Capture) -> None:
+    with sidecar.client() as client:
+        term = client.acquire("ls/a", holder="one", ttl_seconds=60)
+        client.release(client.acquire("ls/b", holder="two", ttl_seconds=60))
+    assert lease(sidecar, "ls", "--prefix", "ls/") == Exit.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["NAME", "HOLDER"], ["ls/a", "one"], ["ls/b", "-"]]
+    assert str(term.token) in lines[1]
+    assert "free" in lines[2]
+    assert lease(sidecar, "ls", "--prefix", "ls/", "--json") == Exit.OK
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["name"] for one in shown] == ["ls/a", "ls/b"]
+
+
+def test_get_tells_by_its_exit_code_whether_it_is_held(sidecar: Sidecar, capsys: Capture) -> None:
+    assert lease(sidecar, "get", "get-never") == Exit.NOT_HELD
+    assert "nobody has ever held" in capsys.readouterr().err
+    with sidecar.client() as client:
+        term = client.acquire("get", holder="one")
+        assert lease(sidecar, "get", "get", "--json") == Exit.OK
+        assert json.loads(capsys.readouterr().out)["token"] == term.token
+        client.release(term)
+        assert lease(sidecar, "get", "get") == Exit.NOT_HELD
+    assert "free" in capsys.readouterr().out
+
+
+def test_release_names_a_term_and_hits_no_other(sidecar: Sidecar, capsys: Capture) -> None:
+    with sidecar.client() as client:
+        term = client.acquire("release", holder="one")
+    wrong = lease(sidecar, "release", "release", "--holder", "one", "--token", str(term.token - 1))
+    assert (wrong, sidecar.holder_of("release")) == (Exit.NOT_HELD, "one")
+    assert lease(sidecar, "release", "release", "--holder", "one", "--token", str(term.token)) == Exit.OK
+    assert sidecar.holder_of("release") is None
+    assert lease(sidecar, "release", "release", "--token", "1") == Exit.PROBLEM
+    assert "--holder" in capsys.readouterr().err
+
+
+def test_force_needs_the_admin_token(sidecar: Sidecar, capsys: Capture) -> None:
+    with sidecar.client() as client:
+        client.acquire("force", holder="one")
+    assert lease(sidecar, "release", "force", "--force") == Exit.PROBLEM
+    assert "$POOLGUARD_ADMIN_TOKEN" in capsys.readouterr().err
+    assert lease(sidecar, "release", "force", "--force", admin=True) == Exit.OK
+    assert sidecar.holder_of("force") is None
+    assert lease(sidecar, "release", "force", "--force", admin=True) == Exit.NOT_HELD
+
+
+def test_without_poolguard_it_is_a_problem_that_names_the_address(capsys: Capture) -> None:
+    assert main(["lease", "ls", "--url", "http://127.0.0.1:1"], {}) == Exit.PROBLEM
+    assert "no poolguard at 127.0.0.1:1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["lease"], ["lease", "get"], ["lease", "release", "a"], ["lease", "release", "a", "--token", "1", "--force"]],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments, {})
+    assert ended.value.code == Exit.USAGE

@@ -1,0 +1,3 @@
+from tests.support.sidecars import sidecar
+
+__all__ = ["sidecar"]
