@@ -66,7 +66,7 @@ def pg(request: pytest.FixtureRequest) -> Iterator[cluster.Server]:
         yield cluster.of_dsn(dsn)
         return
     try:
-        postgres = EmbeddedPostgres(settings={"max_connections": "200"})
+        postgres = EmbeddedPostgres(settings={"max_connections": "200", "max_prepared_transactions": "10"})
         postgres.binaries  # noqa: B018 - the look-up alone tells whether there is anything to run
     except SettingsError as error:
         pytest.skip(str(error))

@@ -1,0 +1,271 @@
+"""The one connection that looks at locks: polls, collects when there is reason to, and publishes. A `Service`.
+
+Never a server of a pool: it must see when all of those are stuck. It is opened when poolguard starts and again
+whenever it is lost; without it everything else goes on, and the graph is empty.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import conninfo
+from psycopg.rows import DictRow, dict_row
+
+from poolguard.core.clock import Clock
+from poolguard.core.histogram import WAIT_BOUNDS, Histogram
+from poolguard.core.ids import TransactionId
+from poolguard.guard.locks import queries
+from poolguard.guard.locks.backends import Backend, Identity, Wait
+from poolguard.guard.locks.graph import LockGraph, build
+from poolguard.guard.locks.history import TreeHistory
+from poolguard.guard.locks.pace import Pace
+from poolguard.guard.locks.reading import backends_of, gids_of, waits_of, waits_of_locks
+from poolguard.ledger.facts import Transaction
+
+log = logging.getLogger(__name__)
+
+APPLICATION_NAME: Final = "poolguard-observer"
+ANSWER_SECONDS: Final = 3.0
+"""PostgreSQL ends each statement after 250 ms by itself; if it says nothing for this long, the connection is closed."""
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 30.0
+_ABANDON_TURNS: Final = 10
+_CONNECTION: Final = {
+    "application_name": APPLICATION_NAME,
+    "client_encoding": "UTF8",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "5000",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """What PostgreSQL lets our role see and do. More is better, none is required."""
+
+    server_version: str = ""
+    sees_all: bool = False
+    """pg_read_all_stats: what other roles' backends do."""
+    may_signal: bool = False
+    """pg_signal_backend: other roles' backends can be ended."""
+    pid_opaque: bool = False
+    """Another pooler stands in between: pids are its own, so that backends and our transactions can't be joined."""
+
+    @property
+    def name(self) -> str:
+        """`unknown` (not connected yet), `own`, `sees_all` or `signals`."""
+        if not self.server_version:
+            return "unknown"
+        return "signals" if self.may_signal else "sees_all" if self.sees_all else "own"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """How many wait because of one transaction of ours, and how long the first of them has."""
+
+    sessions: int
+    seconds: float
+
+
+class Observer:
+    """Looks at who waits for whom every *interval* seconds."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        clock: Clock,
+        transactions: Callable[[float], Sequence[Transaction]],
+        interval: float = 2.0,
+    ) -> None:
+        self._dsn = dsn
+        self._clock = clock
+        self._transactions = transactions
+        self._interval = interval
+        self._pace = Pace(interval)
+        self._task: asyncio.Task[None] | None = None
+        self._connection: psycopg.AsyncConnection[DictRow] | None = None
+        self.tier = Tier()
+        self.graph = LockGraph()
+        self.at = 0.0
+        """When the graph was read, seconds since 1970."""
+        self.history: Final = TreeHistory()
+        self.blocking: Mapping[TransactionId, Blocking] = {}
+        self.blocked: Mapping[TransactionId, Wait] = {}
+        """Our transactions that wait for a lock."""
+        self.connected = False
+        self.collections_total = 0
+        self.failures_total = 0
+        self.collect_seconds: Final = Histogram(WAIT_BOUNDS)
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return "observer"
+
+    async def start(self) -> None:
+        """Begin; PostgreSQL need not be there yet."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=self.name)
+
+    async def drain(self, deadline: float) -> None:
+        """Nothing of ours has to finish."""
+
+    async def stop(self) -> None:
+        """End, and close the connection."""
+        task, self._task = self._task, None
+        if task is not None:
+            # psycopg answers the first cancellation by politely asking PostgreSQL; the next one makes it stop.
+            for _ in range(_ABANDON_TURNS):
+                task.cancel()
+                await asyncio.sleep(0)
+                if task.done():
+                    break
+            await asyncio.gather(task, return_exceptions=True)
+        await self._disconnect()
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self.connect()
+                pause = FIRST_PAUSE
+                while True:
+                    await self._clock.sleep_until(self._clock.monotonic() + self._interval)
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        await self.look()
+            except (psycopg.Error, TimeoutError, OSError) as error:
+                self.failures_total += 1
+                if pause == FIRST_PAUSE:
+                    log.warning(
+                        "the lock graph can't be read: who waits for whom is not known until PostgreSQL answers",
+                        extra={"reason": type(error).__name__, "sqlstate": getattr(error, "sqlstate", None)},
+                    )
+                await self._disconnect()
+                await self._clock.sleep_until(self._clock.monotonic() + pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def connect(self) -> None:
+        """Open the connection and find out what our role may see. Raises psycopg.Error, TimeoutError."""
+        given = {key: str(value) for key, value in conninfo.conninfo_to_dict(self._dsn).items() if value is not None}
+        async with asyncio.timeout(2 * ANSWER_SECONDS):
+            self._connection = await psycopg.AsyncConnection.connect(
+                conninfo.make_conninfo(**{**given, **_CONNECTION}),
+                autocommit=True,
+                prepare_threshold=None,
+                row_factory=dict_row,
+            )
+            for statement in queries.SESSION:
+                await self._connection.execute(statement.encode())
+            (row,) = await self._ask(queries.PRIVILEGES)
+        self.tier = Tier(
+            server_version=row["version_text"],
+            sees_all=row["superuser"] or row["sees_all"],
+            may_signal=row["superuser"] or row["may_signal"],
+            pid_opaque=row["pid"] != self._connection.info.backend_pid,
+        )
+        self.connected = True
+        log.info(
+            "the observer is connected", extra={"privilege_tier": self.tier.name, "pid_opaque": self.tier.pid_opaque}
+        )
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        self.connected = False
+        self._publish(LockGraph())
+        if connection is not None:
+            await connection.close()
+
+    async def look(self) -> None:
+        """Poll once, and collect if there is reason to. Raises psycopg.Error."""
+        now = self._clock.monotonic()
+        waiters = [row["pid"] for row in await self._ask(queries.WAITERS)]
+        transactions = self._transactions(now)
+        longest = max((transaction.statement_seconds for transaction in transactions), default=0.0)
+        if self._pace.should_collect(now, waiters=len(waiters), longest_statement=longest):
+            graph = await self._collect(waiters, transactions)
+            ended = self._clock.monotonic()
+            self._pace.collected(ended, ended - now)
+            self.collect_seconds.observe(ended - now)
+            self.collections_total += 1
+            self._publish(graph)
+        elif not waiters and self.graph.waiters:
+            self._publish(LockGraph())
+
+    async def _collect(self, waiters: list[int], transactions: Iterable[Transaction]) -> LockGraph:
+        if len(waiters) <= queries.MANY_WAITERS:
+            waits = await self._ask_for_each(waiters)
+        else:
+            rows = await self._ask(queries.LOCKS)
+            prepared = await self._prepared() if any(row["pid"] is None for row in rows) else {}
+            waits = waits_of_locks(rows, prepared)
+        pids = {wait.pid for wait in waits} | {node.pid for wait in waits for node in wait.blockers} - {0}
+        ours = {} if self.tier.pid_opaque else {t.backend_pid: t for t in transactions}
+        backends = await self.backends(pids, ours)
+        leaders = {backend.leader_pid for backend in backends.values()} - {0} - backends.keys()
+        return build(waits, backends | await self.backends(leaders, ours) if leaders else backends)
+
+    async def backends(self, pids: Iterable[int], ours: Mapping[int, Transaction] | None = None) -> dict[int, Backend]:
+        """What *pids* do now; those that are gone are left out. Raises psycopg.Error."""
+        found: dict[int, Backend] = {}
+        rows = await self._ask(queries.BACKENDS, {"pids": sorted(pids)})
+        for start in range(0, len(rows), 20):  # a fingerprint may take most of what the relay can wait for
+            found |= backends_of(rows[start : start + 20], ours or {})
+            await asyncio.sleep(0)
+        return found
+
+    async def _ask_for_each(self, waiters: list[int]) -> list[Wait]:
+        rows = await self._ask(queries.BLOCKERS, {"pids": waiters})
+        behind_prepared = [row["pid"] for row in rows if 0 in row["blockers"]]
+        gids = {}
+        if behind_prepared:
+            prepared = await self._prepared()
+            gids = gids_of(await self._ask(queries.PREPARED_BLOCKERS, {"pids": behind_prepared}), prepared)
+        return waits_of(rows, gids)
+
+    async def _prepared(self) -> dict[str, str]:
+        return {row["virtualtransaction"]: row["gid"] for row in await self._ask(queries.PREPARED)}
+
+    def _publish(self, graph: LockGraph) -> None:
+        if not graph.waiters and not self.graph.waiters:
+            return
+        self.graph, self.at = graph, self._clock.wall()
+        self.history.see(graph, self.at)
+        self.blocking = {
+            tree.backend.transaction: Blocking(tree.waiters, tree.longest_seconds)
+            for tree in graph.trees
+            if tree.backend is not None and tree.backend.transaction is not None
+        }
+        self.blocked = {
+            branch.backend.transaction: branch.wait
+            for tree in graph.trees
+            for branch in tree.branches
+            if branch.backend is not None and branch.backend.transaction is not None
+        }
+
+    async def signal(self, identity: Identity, *, terminate: bool) -> bool:
+        """End what a foreign backend does, if it still does what *identity* says.
+
+        True: the signal was sent. False: it has moved on, or is a superuser's. Raises psycopg.Error, 42501
+        (insufficient_privilege) without pg_signal_backend.
+        """
+        values = {
+            "pid": identity.pid,
+            "backend_start": identity.backend_start,
+            "xact_start": identity.xact_start,
+            "state_change": identity.state_change,
+            "state": identity.state,
+        }
+        async with asyncio.timeout(ANSWER_SECONDS):
+            rows = await self._ask(queries.TERMINATE if terminate else queries.CANCEL, values)
+        return any(row["signalled"] for row in rows)
+
+    async def _ask(self, sql: str, values: Mapping[str, Any] | None = None) -> list[DictRow]:
+        connection = self._connection
+        if connection is None:
+            raise psycopg.OperationalError("the observer is not connected")
+        cursor = await connection.execute(sql.encode(), values or {})
+        return await cursor.fetchall()

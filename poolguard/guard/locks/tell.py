@@ -1,0 +1,130 @@
+"""A lock graph for people and for programs. Pure: text with the root first, and values for JSON."""
+
+from typing import Final
+
+from poolguard.guard.incidents import iso_time
+from poolguard.guard.locks.backends import Backend, Node
+from poolguard.guard.locks.graph import Branch, LockGraph, Tree
+from poolguard.guard.locks.roots import ADVICE, kind_of
+
+STATEMENT_CHARACTERS: Final = 120
+"""Of a statement, in a line for people."""
+
+
+def as_text(graph: LockGraph) -> str:
+    """Indented trees, the worst first; one line a backend. Ends in a newline."""
+    if not graph.trees and not graph.cycles:
+        return (
+            "Nobody waits for a lock.\n" if not graph.waiters else f"{graph.waiters} wait; nobody is known to block.\n"
+        )
+    lines: list[str] = []
+    for tree in graph.trees:
+        lines += _tree_lines(tree)
+    for cycle in graph.cycles:
+        lines.append(f"deadlock in formation: {', '.join(map(str, cycle))}. PostgreSQL ends it after deadlock_timeout.")
+    return "\n".join(lines) + "\n"
+
+
+def _tree_lines(tree: Tree) -> list[str]:
+    kind = kind_of(tree)
+    doing = f"{kind.value.replace('_', ' ')}{_since(tree.backend)}"
+    blocks = f"{tree.waiters} (longest {tree.longest_seconds:.1f}s, together {tree.wait_seconds:.1f}s)"
+    lines = [
+        f"{_who(tree.root, tree.backend)}: {doing}, blocks {blocks}{_statement(tree.backend)}",
+        f"  {ADVICE[kind]}",
+    ]
+    open_above: list[bool] = []
+    for branch in tree.branches:
+        del open_above[branch.depth - 1 :]
+        rail = "".join("│  " if still else "   " for still in open_above)
+        lines.append(f"{rail}{'└─ ' if branch.last else '├─ '}{_waiter(branch)}")
+        open_above.append(not branch.last)
+    if tree.waiters > len(tree.branches):
+        lines.append(f"   ... and {tree.waiters - len(tree.branches)} more")
+    return lines
+
+
+def _waiter(branch: Branch) -> str:
+    wait = branch.wait
+    target = f" on {wait.target}" if wait.target else ""
+    return (
+        f"{_who(Node(wait.pid), branch.backend)} waits {wait.seconds:.1f}s for {wait.mode or 'a lock'}{target}"
+        f"{_statement(branch.backend)}"
+    )
+
+
+def _who(node: Node, backend: Backend | None) -> str:
+    if backend is None:
+        return str(node)
+    names = [f'"{backend.application_name}"'] if backend.application_name else []
+    names += [f"user {backend.user}"] if backend.user else [backend.kind]
+    if backend.transaction is not None:
+        names.append(f"pool {backend.pool}, transaction {backend.transaction}")
+    return f"{node} ({', '.join(names)})"
+
+
+def _since(backend: Backend | None) -> str:
+    return f" for {backend.state_seconds:.1f}s" if backend is not None and backend.state_seconds else ""
+
+
+def _statement(backend: Backend | None) -> str:
+    if backend is None or backend.statement is None:
+        return ""
+    text = backend.statement.text
+    return f": {text if len(text) <= STATEMENT_CHARACTERS else text[: STATEMENT_CHARACTERS - 3] + '...'}"
+
+
+def as_json(graph: LockGraph, at: float) -> dict[str, object]:
+    """Plain values. *at*: when it was read, seconds since 1970."""
+    return {
+        "time": iso_time(at),
+        "waiters": graph.waiters,
+        "longest_seconds": round(graph.longest_seconds, 3),
+        "trees": [_tree_values(tree) for tree in graph.trees],
+        "cycles": [[str(node) for node in cycle] for cycle in graph.cycles],
+    }
+
+
+def _tree_values(tree: Tree) -> dict[str, object]:
+    kind = kind_of(tree)
+    return {
+        "root": _backend_values(tree.root, tree.backend),
+        "class": kind.value,
+        "advice": ADVICE[kind],
+        "waiters": tree.waiters,
+        "wait_seconds": round(tree.wait_seconds, 3),
+        "longest_seconds": round(tree.longest_seconds, 3),
+        "blocked": [
+            {
+                **_backend_values(Node(branch.wait.pid), branch.backend),
+                "depth": branch.depth,
+                "blocked_by": [str(node) for node in branch.wait.blockers],
+                "waits_seconds": round(branch.wait.seconds, 3),
+                "lock_mode": branch.wait.mode or None,
+                "lock_on": branch.wait.target or None,
+            }
+            for branch in tree.branches
+        ],
+    }
+
+
+def _backend_values(node: Node, backend: Backend | None) -> dict[str, object]:
+    values: dict[str, object] = {"pid": node.pid or None, "gid": node.gid or None}
+    if backend is None:
+        return values
+    statement = backend.statement
+    return {
+        **values,
+        "backend_type": backend.kind,
+        "user": backend.user or None,
+        "database": backend.database or None,
+        "application_name": backend.application_name or None,
+        "client_address": backend.client_address or None,
+        "state": backend.state or None,
+        "state_seconds": round(backend.state_seconds, 3),
+        "transaction_seconds": round(backend.transaction_seconds, 3),
+        "wait_event": backend.wait_event or None,
+        "statement": {"fingerprint": statement.id, "text": statement.text} if statement is not None else None,
+        "pool": backend.pool or None,
+        "transaction": str(backend.transaction) if backend.transaction is not None else None,
+    }

@@ -1,0 +1,273 @@
+"""The lock graph of a real PostgreSQL."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from poolguard.aio.clock import SystemClock
+from poolguard.core.ids import SessionId, TransactionId
+from poolguard.guard.locks import queries
+from poolguard.guard.locks.backends import Node
+from poolguard.guard.locks.observer import Observer
+from poolguard.guard.locks.roots import RootKind, kind_of
+from poolguard.ledger.entries import SessionEntry
+from poolguard.ledger.facts import Transaction, transaction_facts
+from tests.support.cluster import Database
+from tests.support.eventually import eventually_async
+
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
+Connect = Callable[[], Awaitable[Connection]]
+
+
+class Crowd:
+    """Connections, and statements of theirs that wait."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.connections: list[Connection] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    async def join(self, *statements: str) -> Connection:
+        connection = await self.database.connect_async()
+        self.connections.append(connection)
+        for sql in statements:
+            await connection.execute(sql.encode())
+        return connection
+
+    async def stuck(self, sql: str, *before: str) -> int:
+        """Start a statement that waits for a lock; the pid that does."""
+        connection = await self.join(*before)
+        self.tasks.append(asyncio.create_task(_quietly(connection.execute(sql.encode()))))
+        return connection.info.backend_pid
+
+    async def leave(self) -> None:
+        for connection in self.connections:
+            await connection.close()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+async def _quietly(statement: Awaitable[Any]) -> None:
+    with contextlib.suppress(psycopg.Error):
+        await statement
+
+
+@pytest.fixture
+async def crowd(database: Database) -> AsyncIterator[Crowd]:
+    found = Crowd(database)
+    await found.join("CREATE TABLE item (id int PRIMARY KEY, n int)", "INSERT INTO item VALUES (1, 0), (2, 0)")
+    yield found
+    await found.leave()
+
+
+def nobody(now: float) -> Sequence[Transaction]:
+    return ()
+
+
+@pytest.fixture
+async def observer(database: Database) -> AsyncIterator[Observer]:
+    made = Observer(database.dsn, clock=SystemClock(), transactions=nobody, interval=0.0)
+    await made.connect()
+    yield made
+    await made.stop()
+
+
+async def seen(observer: Observer, waiters: int) -> Observer:
+    async def look() -> bool:
+        await observer.look()
+        return observer.graph.waiters == waiters
+
+    await eventually_async(look, within=10)
+    return observer
+
+
+UPDATE = "UPDATE item SET n = n + 1 WHERE id = 1"
+
+
+async def test_a_leak_is_the_root_of_all_who_wait_behind_it(crowd: Crowd, observer: Observer) -> None:
+    leak = await crowd.join("BEGIN", UPDATE)
+    first = await crowd.stuck(UPDATE)
+    await seen(observer, 1)
+    second = await crowd.stuck(UPDATE)
+    await seen(observer, 2)
+    (tree,) = observer.graph.trees
+    assert tree.root == Node(leak.info.backend_pid)
+    assert kind_of(tree) is RootKind.LEAK
+    assert {branch.wait.pid for branch in tree.branches} == {first, second}
+    assert tree.backend is not None
+    assert tree.backend.statement is not None
+    assert tree.backend.statement.text == "update item set n = n + ? where id = ?"
+    assert {branch.wait.mode for branch in tree.branches} <= {"ShareLock", "ExclusiveLock"}
+
+
+async def test_many_waiters_are_worked_out_of_one_reading_and_give_the_same_tree(
+    crowd: Crowd, observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leak = await crowd.join("BEGIN", UPDATE, "LOCK TABLE item IN ROW EXCLUSIVE MODE")
+    alter = await crowd.stuck("ALTER TABLE item ADD m int")
+    await seen(observer, 1)
+    reader = await crowd.stuck("SELECT * FROM item")
+    await seen(observer, 2)
+    asked = observer.graph
+    monkeypatch.setattr(queries, "MANY_WAITERS", 0)
+    await observer.look()
+    read = observer.graph
+    for graph in (asked, read):
+        (tree,) = graph.trees
+        assert tree.root == Node(leak.info.backend_pid)
+        # The reader conflicts with nothing that is held: it waits behind the ALTER TABLE that waits.
+        assert [(branch.wait.pid, branch.depth) for branch in tree.branches] == [(alter, 1), (reader, 2)]
+        assert tree.branches[0].wait.target == "relation public.item"
+
+
+async def test_a_deadlock_in_formation_is_a_cycle(crowd: Crowd, observer: Observer) -> None:
+    patient = "SET deadlock_timeout = '60s'"
+    one = await crowd.join(patient, "BEGIN", UPDATE)
+    two = await crowd.join(patient, "BEGIN", "UPDATE item SET n = 1 WHERE id = 2")
+    for connection, row in ((one, 2), (two, 1)):
+        crowd.tasks.append(
+            asyncio.create_task(_quietly(connection.execute(b"SELECT n FROM item WHERE id = %d FOR UPDATE" % row)))
+        )
+    await seen(observer, 2)
+    assert observer.graph.trees == ()
+    assert observer.graph.cycles == (tuple(sorted(Node(c.info.backend_pid) for c in (one, two))),)
+
+
+async def test_a_prepared_transaction_is_named_by_its_gid(crowd: Crowd, observer: Observer) -> None:
+    (limit,) = await (await crowd.connections[0].execute(b"SHOW max_prepared_transactions")).fetchone() or ("0",)
+    if limit == "0":
+        pytest.skip("needs max_prepared_transactions above 0; the embedded PostgreSQL of the tests has it")
+    await crowd.join("BEGIN", UPDATE, "PREPARE TRANSACTION 'order-7'")
+    try:
+        await crowd.stuck(UPDATE)
+        await seen(observer, 1)
+        (tree,) = observer.graph.trees
+        assert tree.root == Node(0, "order-7")
+    finally:
+        await crowd.join("ROLLBACK PREPARED 'order-7'")
+
+
+async def test_our_own_transactions_are_recognised_by_their_backend(crowd: Crowd, observer: Observer) -> None:
+    leak = await crowd.join("BEGIN", UPDATE)
+    victim = await crowd.stuck(UPDATE)
+    facts = {pid: facts_of(number, pid) for number, pid in enumerate((leak.info.backend_pid, victim), start=1)}
+    observer._transactions = lambda now: list(facts.values())
+    await seen(observer, 1)
+    assert observer.blocking[TransactionId(SessionId(1), 1)].sessions == 1
+    assert observer.blocked[TransactionId(SessionId(2), 1)].pid == victim
+    await leak.execute(b"ROLLBACK")
+    await seen(observer, 0)
+    assert (observer.blocking, observer.blocked) == ({}, {})
+    assert [tree.tree.root.pid for tree in observer.history] == [leak.info.backend_pid]
+
+
+def facts_of(number: int, pid: int) -> Transaction:
+    entry = SessionEntry(SessionId(number), client_address="x", connected_at=0.0)
+    entry.checkout, entry.backend_pid, entry.pool = 1, pid, "app"
+    return transaction_facts(entry, 0.0)
+
+
+async def test_a_role_without_privileges_sees_the_waits_of_its_own_and_the_pids_of_others(crowd: Crowd) -> None:
+    await crowd.join("CREATE ROLE plain LOGIN", "GRANT ALL ON item TO plain")
+    plain = Crowd(Database(psycopg.conninfo.make_conninfo(crowd.database.dsn, user="plain")))
+    observer = Observer(plain.database.dsn, clock=SystemClock(), transactions=nobody, interval=0.0)
+    try:
+        await observer.connect()
+        assert (observer.tier.name, observer.tier.may_signal, observer.tier.pid_opaque) == ("own", False, False)
+        leak = await crowd.join("BEGIN", UPDATE)
+        waiter = await plain.stuck(UPDATE)
+        await seen(observer, 1)
+        (tree,) = observer.graph.trees
+        assert tree.root == Node(leak.info.backend_pid)
+        assert kind_of(tree) is RootKind.FOREIGN
+        assert [branch.wait.pid for branch in tree.branches] == [waiter]
+    finally:
+        await observer.stop()
+        await plain.leave()
+        await crowd.leave()
+        await crowd.join("DROP OWNED BY plain", "DROP ROLE plain")
+
+
+async def test_the_tier_says_what_was_granted(crowd: Crowd) -> None:
+    await crowd.join(
+        "CREATE ROLE seer LOGIN IN ROLE pg_read_all_stats", "CREATE ROLE ender LOGIN IN ROLE pg_signal_backend"
+    )
+    try:
+        for role, tier in (("seer", "sees_all"), ("ender", "signals"), (crowd.database.user, "signals")):
+            dsn = psycopg.conninfo.make_conninfo(crowd.database.dsn, user=role)
+            observer = Observer(dsn, clock=SystemClock(), transactions=nobody)
+            assert observer.tier.name == "unknown"
+            await observer.connect()
+            assert observer.tier.name == tier
+            await observer.stop()
+    finally:
+        await crowd.join("DROP ROLE seer", "DROP ROLE ender")
+
+
+async def identity_of(crowd: Crowd, pid: int) -> Any:
+    observer = Observer(crowd.database.dsn, clock=SystemClock(), transactions=nobody, interval=0.0)
+    await observer.connect()
+    try:
+        (backend,) = (await observer.backends([pid])).values()
+    finally:
+        await observer.stop()
+    return backend.identity
+
+
+async def test_a_signal_ends_only_who_still_does_what_was_seen(crowd: Crowd, observer: Observer) -> None:
+    """Between look and signal the backend may have begun another transaction: then nothing is sent."""
+    victim = await crowd.join("BEGIN", UPDATE)
+    before = await identity_of(crowd, victim.info.backend_pid)
+    await victim.execute(b"ROLLBACK")
+    await victim.execute(b"BEGIN")
+    assert not await observer.signal(before, terminate=True)
+    assert (await (await victim.execute(b"SELECT 1")).fetchone()) == (1,)
+
+
+async def test_a_signal_ends_a_foreign_transaction_that_goes_on(crowd: Crowd, observer: Observer) -> None:
+    await crowd.join("CREATE ROLE plain LOGIN", "GRANT ALL ON item TO plain")
+    plain = Crowd(Database(psycopg.conninfo.make_conninfo(crowd.database.dsn, user="plain")))
+    try:
+        victim = await plain.join("BEGIN", UPDATE)
+        assert await observer.signal(await identity_of(crowd, victim.info.backend_pid), terminate=True)
+        with pytest.raises(psycopg.OperationalError):
+            await victim.execute(b"SELECT 1")
+    finally:
+        await plain.leave()
+        await crowd.join("DROP OWNED BY plain", "DROP ROLE plain")
+
+
+async def test_superusers_are_never_signalled(crowd: Crowd, observer: Observer) -> None:
+    victim = await crowd.join("BEGIN", UPDATE)
+    assert not await observer.signal(await identity_of(crowd, victim.info.backend_pid), terminate=True)
+
+
+async def test_a_hundred_waiters_are_one_reading_within_its_limits(crowd: Crowd, observer: Observer) -> None:
+    """statement_timeout is 250 ms: a dearer reading would raise."""
+    leak = await crowd.join("BEGIN", UPDATE)
+    for _ in range(100):
+        await crowd.stuck(UPDATE)
+    await seen(observer, 100)
+    (tree,) = observer.graph.trees
+    assert tree.root == Node(leak.info.backend_pid)
+    assert tree.waiters == 100
+
+
+async def test_it_connects_again_and_knows_nothing_meanwhile(crowd: Crowd, database: Database) -> None:
+    observer = Observer(database.dsn, clock=SystemClock(), transactions=nobody, interval=0.01)
+    await observer.start()
+    try:
+        await crowd.join("BEGIN", UPDATE)
+        await crowd.stuck(UPDATE)
+        await eventually_async(lambda: observer.graph.waiters == 1, within=10)
+        await crowd.connections[0].execute(
+            b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'poolguard-observer'"
+            b" AND datname = current_database()"
+        )
+        await eventually_async(lambda: observer.graph.waiters == 0 and observer.failures_total == 1, within=10)
+        await eventually_async(lambda: observer.connected and observer.graph.waiters == 1, within=10)
+    finally:
+        await observer.stop()
