@@ -1,9 +1,10 @@
 """The daemon: everything put together, started in order, reloaded, drained and stopped.
 
 Theory. This is the only package that knows all the others. Parts are Services (aio/service.py); they start in the
-order leases, loop lag, guard, relay, web, and end in the reverse. Leases come first and go last: whatever happens to
-the pools, they hold their connections. A part that can't start ends the daemon with a message that says why; a task
-that fails later is logged, and poolguard goes on, unless the failure was the end of a part that others rely on.
+order leases, loop lag, observer, relay, guard, web, and end in the reverse. Leases come first and go last: whatever
+happens to the pools, they hold their connections. A part that can't start ends the daemon with a message that says
+why; a task that fails later is logged, and poolguard goes on, unless the failure was the end of a part that others
+rely on.
 
 On SIGTERM: /readyz turns false, no new client is taken, idle sessions are ended, transactions may finish until
 `limits.drain_timeout`; then everything stops. A second signal stops at once. On SIGHUP, or when the settings file

@@ -16,6 +16,8 @@ from poolguard.daemon.services import Services
 from poolguard.daemon.targets import Targets
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.guard import Guard
+from poolguard.guard.locks.observer import Observer
+from poolguard.guard.locks.state import LockState
 from poolguard.lease.manager import LeaseManager
 from poolguard.lease.store import LeaseStore
 from poolguard.ledger.book import Ledger
@@ -80,10 +82,14 @@ class House:
             settings_hash=loaded.hash,
             observe=observe,
         )
+        self.locks: Final = LockState()
+        self.observer: Final = self._make_observer(settings)
         self.leases: Final = self._make_leases(settings)
         self.control: Final = self._make_control(settings)
         self.metrics: Final = self._make_metrics(settings)
         parts: list[Service] = [self.loop_lag, self.relay, self.guard, self.metrics, self.control]
+        if self.observer is not None:
+            parts.insert(1, self.observer)
         self._services: Final = Services([self.leases, *parts] if self.leases is not None else parts)
 
     def door_of(self, settings: Settings) -> Door:
@@ -117,6 +123,17 @@ class House:
     def _starved(self, pool: str, waited: float, reason: Refusal, holders: Sequence[Transaction]) -> None:
         self.book.starved(pool, waited, reason, holders)
 
+    def _make_observer(self, settings: Settings) -> Observer | None:
+        if not settings.observer.enabled:
+            return None
+        return Observer(
+            self.targets.default.conninfo(),
+            self.locks,
+            clock=self.clock,
+            transactions=self.ledger.transactions,
+            interval=settings.observer.interval,
+        )
+
     def _make_leases(self, settings: Settings) -> LeaseManager | None:
         if not settings.leases.enabled:
             return None
@@ -137,6 +154,7 @@ class House:
             settings=self.in_force,
             incidents=self.book,
             guard=self.guard,
+            locks=self.locks,
             names=OwnNames(listen.host, frozenset({socket.gethostname()})),
             routes=routes,
         )
@@ -153,6 +171,7 @@ class House:
                 relay=self.relay.counters,
                 guard=self.guard.counters,
                 leases=self.leases.counters if self.leases is not None else None,
+                locks=self.locks if self.observer is not None else None,
                 loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
                 loop_lag=self.loop_lag.histogram,
             )

@@ -17,6 +17,7 @@ one slice at most. The price is that two families of one scrape may be some mill
 - `pool_readings`: pools, and sessions and transactions in them. Pure.
 - `relay_readings`: clients, pins, errors. Pure.
 - `guard_readings`: matches, actions, budget, sweeps. Pure.
+- `lock_readings`: the lock graph. Pure.
 - `lease_readings`: terms, renewals, losses. Pure.
 - `process`: this process, out of the operating system.
 - `collector`: readings to prometheus_client's families, and those to text. The only importer of it.

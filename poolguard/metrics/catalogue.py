@@ -164,6 +164,30 @@ GUARD_LATE_SWEEPS: Final = _counter(
 GUARD_SWEEPS: Final = _counter("poolguard_guard_sweeps_total", "Passes of the guard over all transactions.")
 GUARD_SWEEP_SECONDS: Final = _histogram("poolguard_guard_sweep_seconds", "What one pass of the guard took.")
 
+# Locks, as the observer sees them.
+LOCK_WAITERS: Final = _gauge("poolguard_lock_waiters", "Backends that wait for a lock, as far as they can be seen.")
+LONGEST_LOCK_WAIT: Final = _gauge(
+    "poolguard_longest_lock_wait_seconds", "How long the one that has waited longest for a lock has waited; 0 for none."
+)
+ROOT_BLOCKERS: Final = _gauge(
+    "poolguard_root_blockers", "Backends for which others wait and that wait for nobody, by what they do.", "class"
+)
+BLOCKED_BY_ROOT: Final = _gauge(
+    "poolguard_blocked_by_root_max", "Backends that wait behind the worst of them, directly or through others."
+)
+LOCK_GRAPH_SECONDS: Final = _histogram("poolguard_lock_graph_seconds", "What collecting the lock graph took.")
+OBSERVER_CONNECTED: Final = _gauge("poolguard_observer_connected", "1 while locks can be looked at.")
+OBSERVER_FAILURES: Final = _counter(
+    "poolguard_observer_failures_total", "Times that locks could not be looked at, or no longer."
+)
+UPSTREAM_INFO: Final = _info(
+    "poolguard_upstream_info",
+    "PostgreSQL, what our role may see there (own, sees_all, signals), and whether pids are another pooler's.",
+    "server_version",
+    "privilege_tier",
+    "pid_opaque",
+)
+
 # Leases.
 LEASE_HELD: Final = _gauge("poolguard_lease_held", "1 while this poolguard trusts its term.", "name")
 LEADER_STATUS: Final = _gauge(

@@ -17,6 +17,7 @@ from poolguard.core.histogram import Histogram
 from poolguard.metrics.catalogue import CATALOGUE, LOOP_LAG, Metric
 from poolguard.metrics.guard_readings import guard_readings
 from poolguard.metrics.lease_readings import lease_readings
+from poolguard.metrics.lock_readings import lock_readings
 from poolguard.metrics.pool_readings import ledger_readings, pool_readings
 from poolguard.metrics.process import process_readings, settings_readings
 from poolguard.metrics.reading import Reading
@@ -56,6 +57,8 @@ class PoolguardCollector:
             parts.append(guard_readings(sources.guard, sources.settings.settings))
         if sources.leases is not None:
             parts.append(lease_readings(sources.leases))
+        if sources.locks is not None:
+            parts.append(lock_readings(sources.locks))
         parts.append(iter([Reading(LOOP_LAG, (), sources.loop_lag)]))
         parts.append(settings_readings(sources.settings, sources.loop))
         parts.append(process_readings())

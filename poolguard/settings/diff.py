@@ -31,6 +31,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "listen.*": Effect.RESTART,
     "leases.default_ttl": Effect.LIVE,
     "leases.*": Effect.RESTART,
+    "observer.*": Effect.RESTART,
 }
 """The first pattern that fits decides; what fits none is live."""
 

@@ -180,6 +180,15 @@ class Leases:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """The lock graph: one connection that looks at who waits for whose lock."""
+
+    __pydantic_config__: ClassVar = FORBID
+    enabled: bool = True
+    interval: Annotated[Seconds, Field(ge=1, le=60)] = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on what clients can make poolguard hold."""
 
@@ -223,5 +232,6 @@ class Settings:
     routes: tuple[Route, ...] = ()
     policies: Mapping[Name, Policy] = field(default_factory=default_policies)
     leases: Leases = field(default_factory=Leases)
+    observer: Observer = field(default_factory=Observer)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)

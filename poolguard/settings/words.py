@@ -72,6 +72,8 @@ WORDS: Final[Mapping[str, str]] = {
     "leases.schema": "PostgreSQL schema of the lease table.",
     "leases.create_schema": "Create schema and table at start. false: run `poolguard print-schema --sql`.",
     "leases.default_ttl": "How long a lease holds when the request does not say.",
+    "observer.enabled": "Whether one connection looks at who waits for whose lock (/v1/locks, idle_blocker).",
+    "observer.interval": "How long between two looks. It collects only when somebody waits.",
     "limits.max_clients": "Client connections at once. One more gets ERROR 53300.",
     "limits.login_timeout": "How long a client may take to log in.",
     "limits.message_bytes": "The longest protocol message a client may send.",

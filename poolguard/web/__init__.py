@@ -28,6 +28,7 @@ long answers are rendered in slices. Answers hold fingerprints of statements, ne
 - `sessions`: handlers of sessions.
 - `transactions`: handlers of transactions, and of what a person does to them.
 - `incidents`: handlers of incidents.
+- `locks`: handlers of the lock graph.
 - `state`: handlers of the index and of settings.
 - `health`: handlers of the probes and the scrape.
 - `readiness`: whether poolguard is ready, and why not. Pure.

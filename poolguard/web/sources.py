@@ -11,6 +11,7 @@ from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import Incident
+from poolguard.guard.locks.state import LockState
 from poolguard.ledger.book import Ledger
 from poolguard.metrics.collector import Exposition
 from poolguard.metrics.sources import SettingsInForce
@@ -40,6 +41,8 @@ class ControlSources:
     settings: SettingsInForce
     incidents: IncidentBook
     guard: Guard
+    locks: LockState
+    """What the observer knows; stays empty where it is off."""
     names: OwnNames
     routes: Iterable[web.AbstractRouteDef] = ()
     """Of other parts: the leases'."""

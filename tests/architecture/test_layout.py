@@ -18,6 +18,7 @@ WITHOUT_TESTS: Final = {
     "aio/service.py": "a protocol",
     "core/clock.py": "a protocol",
     "daemon/house.py": "wiring; tests/integration/daemon run all of it",
+    "guard/locks/queries.py": "SQL; tests/integration/guard/locks run every statement",
     "lease/counters.py": "attributes; tests/unit/metrics/test_lease_readings.py reads them",
     "lease/line.py": "connections; tests/integration/lease break and mend them",
     "lease/statements.py": "SQL; tests/integration/lease run every statement",

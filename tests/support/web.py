@@ -11,6 +11,7 @@ from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import Classification, Incident, IncidentKind, IncidentMode, IncidentOutcome
+from poolguard.guard.locks.state import LockState
 from poolguard.ledger.book import Ledger
 from poolguard.metrics.sources import SettingsInForce
 from poolguard.pool.snapshot import PoolSnapshot
@@ -63,6 +64,7 @@ class Control:
     pools: list[PoolSnapshot] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     clock: ManualClock = field(default_factory=ManualClock)
+    locks: LockState = field(default_factory=LockState)
 
     def __post_init__(self) -> None:
         self.guard = PlainGuard(self.ledger)
@@ -82,6 +84,7 @@ class Control:
             settings=self.settings,
             incidents=self.book,
             guard=self.guard,
+            locks=self.locks,
             names=OwnNames(self.listen_host),
             routes=self.routes,
         )

@@ -22,6 +22,7 @@ Modules:
 - `roots`: what kind of trouble a root is.
 - `pace`: when to look.
 - `history`: the latest trees.
+- `state`: the latest graph, and what follows from it.
 - `tell`: text and JSON.
 - `observer`: the connection.
 """

@@ -7,7 +7,6 @@ whenever it is lost; without it everything else goes on, and the graph is empty.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
@@ -15,14 +14,12 @@ from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
 
 from poolguard.core.clock import Clock
-from poolguard.core.histogram import WAIT_BOUNDS, Histogram
-from poolguard.core.ids import TransactionId
 from poolguard.guard.locks import queries
 from poolguard.guard.locks.backends import Backend, Identity, Wait
 from poolguard.guard.locks.graph import LockGraph, build
-from poolguard.guard.locks.history import TreeHistory
 from poolguard.guard.locks.pace import Pace
 from poolguard.guard.locks.reading import backends_of, gids_of, waits_of, waits_of_locks
+from poolguard.guard.locks.state import LockState, Tier
 from poolguard.ledger.facts import Transaction
 
 log = logging.getLogger(__name__)
@@ -43,40 +40,13 @@ _CONNECTION: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
-    """What PostgreSQL lets our role see and do. More is better, none is required."""
-
-    server_version: str = ""
-    sees_all: bool = False
-    """pg_read_all_stats: what other roles' backends do."""
-    may_signal: bool = False
-    """pg_signal_backend: other roles' backends can be ended."""
-    pid_opaque: bool = False
-    """Another pooler stands in between: pids are its own, so that backends and our transactions can't be joined."""
-
-    @property
-    def name(self) -> str:
-        """`unknown` (not connected yet), `own`, `sees_all` or `signals`."""
-        if not self.server_version:
-            return "unknown"
-        return "signals" if self.may_signal else "sees_all" if self.sees_all else "own"
-
-
-@dataclass(frozen=True, slots=True)
-class Blocking:
-    """How many wait because of one transaction of ours, and how long the first of them has."""
-
-    sessions: int
-    seconds: float
-
-
 class Observer:
     """Looks at who waits for whom every *interval* seconds."""
 
     def __init__(
         self,
         dsn: str,
+        state: LockState,
         *,
         clock: Clock,
         transactions: Callable[[float], Sequence[Transaction]],
@@ -89,18 +59,7 @@ class Observer:
         self._pace = Pace(interval)
         self._task: asyncio.Task[None] | None = None
         self._connection: psycopg.AsyncConnection[DictRow] | None = None
-        self.tier = Tier()
-        self.graph = LockGraph()
-        self.at = 0.0
-        """When the graph was read, seconds since 1970."""
-        self.history: Final = TreeHistory()
-        self.blocking: Mapping[TransactionId, Blocking] = {}
-        self.blocked: Mapping[TransactionId, Wait] = {}
-        """Our transactions that wait for a lock."""
-        self.connected = False
-        self.collections_total = 0
-        self.failures_total = 0
-        self.collect_seconds: Final = Histogram(WAIT_BOUNDS)
+        self.state: Final = state
 
     @property
     def name(self) -> str:
@@ -138,7 +97,7 @@ class Observer:
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self.look()
             except (psycopg.Error, TimeoutError, OSError) as error:
-                self.failures_total += 1
+                self.state.failures_total += 1
                 if pause == FIRST_PAUSE:
                     log.warning(
                         "the lock graph can't be read: who waits for whom is not known until PostgreSQL answers",
@@ -161,21 +120,22 @@ class Observer:
             for statement in queries.SESSION:
                 await self._connection.execute(statement.encode())
             (row,) = await self._ask(queries.PRIVILEGES)
-        self.tier = Tier(
+        self.state.tier = Tier(
             server_version=row["version_text"],
             sees_all=row["superuser"] or row["sees_all"],
             may_signal=row["superuser"] or row["may_signal"],
             pid_opaque=row["pid"] != self._connection.info.backend_pid,
         )
-        self.connected = True
+        self.state.connected = True
         log.info(
-            "the observer is connected", extra={"privilege_tier": self.tier.name, "pid_opaque": self.tier.pid_opaque}
+            "the observer is connected",
+            extra={"privilege_tier": self.state.tier.name, "pid_opaque": self.state.tier.pid_opaque},
         )
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
-        self.connected = False
-        self._publish(LockGraph())
+        self.state.connected = False
+        self.state.publish(LockGraph(), self._clock.wall())
         if connection is not None:
             await connection.close()
 
@@ -189,11 +149,10 @@ class Observer:
             graph = await self._collect(waiters, transactions)
             ended = self._clock.monotonic()
             self._pace.collected(ended, ended - now)
-            self.collect_seconds.observe(ended - now)
-            self.collections_total += 1
-            self._publish(graph)
-        elif not waiters and self.graph.waiters:
-            self._publish(LockGraph())
+            self.state.collect_seconds.observe(ended - now)
+            self.state.publish(graph, self._clock.wall())
+        elif not waiters and self.state.graph.waiters:
+            self.state.publish(LockGraph(), self._clock.wall())
 
     async def _collect(self, waiters: list[int], transactions: Iterable[Transaction]) -> LockGraph:
         if len(waiters) <= queries.MANY_WAITERS:
@@ -203,7 +162,7 @@ class Observer:
             prepared = await self._prepared() if any(row["pid"] is None for row in rows) else {}
             waits = waits_of_locks(rows, prepared)
         pids = {wait.pid for wait in waits} | {node.pid for wait in waits for node in wait.blockers} - {0}
-        ours = {} if self.tier.pid_opaque else {t.backend_pid: t for t in transactions}
+        ours = {} if self.state.tier.pid_opaque else {t.backend_pid: t for t in transactions}
         backends = await self.backends(pids, ours)
         leaders = {backend.leader_pid for backend in backends.values()} - {0} - backends.keys()
         return build(waits, backends | await self.backends(leaders, ours) if leaders else backends)
@@ -228,23 +187,6 @@ class Observer:
 
     async def _prepared(self) -> dict[str, str]:
         return {row["virtualtransaction"]: row["gid"] for row in await self._ask(queries.PREPARED)}
-
-    def _publish(self, graph: LockGraph) -> None:
-        if not graph.waiters and not self.graph.waiters:
-            return
-        self.graph, self.at = graph, self._clock.wall()
-        self.history.see(graph, self.at)
-        self.blocking = {
-            tree.backend.transaction: Blocking(tree.waiters, tree.longest_seconds)
-            for tree in graph.trees
-            if tree.backend is not None and tree.backend.transaction is not None
-        }
-        self.blocked = {
-            branch.backend.transaction: branch.wait
-            for tree in graph.trees
-            for branch in tree.branches
-            if branch.backend is not None and branch.backend.transaction is not None
-        }
 
     async def signal(self, identity: Identity, *, terminate: bool) -> bool:
         """End what a foreign backend does, if it still does what *identity* says.

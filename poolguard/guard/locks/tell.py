@@ -80,12 +80,13 @@ def as_json(graph: LockGraph, at: float) -> dict[str, object]:
         "time": iso_time(at),
         "waiters": graph.waiters,
         "longest_seconds": round(graph.longest_seconds, 3),
-        "trees": [_tree_values(tree) for tree in graph.trees],
+        "trees": [tree_json(tree) for tree in graph.trees],
         "cycles": [[str(node) for node in cycle] for cycle in graph.cycles],
     }
 
 
-def _tree_values(tree: Tree) -> dict[str, object]:
+def tree_json(tree: Tree) -> dict[str, object]:
+    """One tree."""
     kind = kind_of(tree)
     return {
         "root": _backend_values(tree.root, tree.backend),

@@ -6,6 +6,7 @@ from poolguard.core.errors import PoolguardError
 from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.guard import Guard
+from poolguard.guard.locks.state import LockState
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.hands import Outcome
 from poolguard.metrics.sources import SettingsInForce
@@ -62,6 +63,7 @@ async def test_a_transaction_seen_over_http_is_rolled_back_over_http_and_is_an_i
         settings=SettingsInForce(settings=settings, hash="abc", source="defaults", loaded_at=1.0),
         incidents=book,
         guard=guard,
+        locks=LockState(),
         names=OwnNames("127.0.0.1"),
     )
     server = WebServer("control", lambda: control_app(sources), clock, host="127.0.0.1", port=0)

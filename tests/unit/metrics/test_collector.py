@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
 from poolguard.guard.counters import GuardCounters
+from poolguard.guard.locks.state import LockState
 from poolguard.lease.counters import LeaseCounters, LeaseView
 from poolguard.ledger.book import Ledger
 from poolguard.metrics.catalogue import CATALOGUE, PINS, Kind
@@ -40,7 +41,9 @@ def sources(*pools: PoolSnapshot, **more: Any) -> Sources:
 def everything(*pools: PoolSnapshot) -> Sources:
     relay = RelayCounters()
     relay.pins_total["app", "listen"] = 1
-    return sources(*pools, relay=relay, guard=GuardCounters(), leases=LeaseCounters(lambda: [lease()]))
+    return sources(
+        *pools, relay=relay, guard=GuardCounters(), leases=LeaseCounters(lambda: [lease()]), locks=LockState()
+    )
 
 
 def default_pools() -> list[PoolSnapshot]:

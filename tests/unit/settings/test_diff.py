@@ -114,4 +114,4 @@ def test_every_setting_has_an_effect() -> None:
         "pools.*.upstream.url", "pools.*.upstream.password_file",
     }  # fmt: skip
     restarting = {path.partition(".")[0] for path, effect in effects.items() if effect is Effect.RESTART}
-    assert restarting == {"listen", "leases"}
+    assert restarting == {"listen", "leases", "observer"}

@@ -17,6 +17,7 @@ CONTRACT = {
     "POST /v1/transactions/{id}/{action}",
     "GET /v1/incidents",
     "GET /v1/incidents/{id}",
+    "GET /v1/locks",
     "GET /v1/settings",
 }
 

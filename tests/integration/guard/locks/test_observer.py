@@ -14,6 +14,7 @@ from poolguard.guard.locks import queries
 from poolguard.guard.locks.backends import Node
 from poolguard.guard.locks.observer import Observer
 from poolguard.guard.locks.roots import RootKind, kind_of
+from poolguard.guard.locks.state import LockState
 from poolguard.ledger.entries import SessionEntry
 from poolguard.ledger.facts import Transaction, transaction_facts
 from tests.support.cluster import Database
@@ -69,7 +70,7 @@ def nobody(now: float) -> Sequence[Transaction]:
 
 @pytest.fixture
 async def observer(database: Database) -> AsyncIterator[Observer]:
-    made = Observer(database.dsn, clock=SystemClock(), transactions=nobody, interval=0.0)
+    made = Observer(database.dsn, LockState(), clock=SystemClock(), transactions=nobody, interval=0.0)
     await made.connect()
     yield made
     await made.stop()
@@ -78,7 +79,7 @@ async def observer(database: Database) -> AsyncIterator[Observer]:
 async def seen(observer: Observer, waiters: int) -> Observer:
     async def look() -> bool:
         await observer.look()
-        return observer.graph.waiters == waiters
+        return observer.state.graph.waiters == waiters
 
     await eventually_async(look, within=10)
     return observer
@@ -93,7 +94,7 @@ async def test_a_leak_is_the_root_of_all_who_wait_behind_it(crowd: Crowd, observ
     await seen(observer, 1)
     second = await crowd.stuck(UPDATE)
     await seen(observer, 2)
-    (tree,) = observer.graph.trees
+    (tree,) = observer.state.graph.trees
     assert tree.root == Node(leak.info.backend_pid)
     assert kind_of(tree) is RootKind.LEAK
     assert {branch.wait.pid for branch in tree.branches} == {first, second}
@@ -111,10 +112,10 @@ async def test_many_waiters_are_worked_out_of_one_reading_and_give_the_same_tree
     await seen(observer, 1)
     reader = await crowd.stuck("SELECT * FROM item")
     await seen(observer, 2)
-    asked = observer.graph
+    asked = observer.state.graph
     monkeypatch.setattr(queries, "MANY_WAITERS", 0)
     await observer.look()
-    read = observer.graph
+    read = observer.state.graph
     for graph in (asked, read):
         (tree,) = graph.trees
         assert tree.root == Node(leak.info.backend_pid)
@@ -132,8 +133,8 @@ async def test_a_deadlock_in_formation_is_a_cycle(crowd: Crowd, observer: Observ
             asyncio.create_task(_quietly(connection.execute(b"SELECT n FROM item WHERE id = %d FOR UPDATE" % row)))
         )
     await seen(observer, 2)
-    assert observer.graph.trees == ()
-    assert observer.graph.cycles == (tuple(sorted(Node(c.info.backend_pid) for c in (one, two))),)
+    assert observer.state.graph.trees == ()
+    assert observer.state.graph.cycles == (tuple(sorted(Node(c.info.backend_pid) for c in (one, two))),)
 
 
 async def test_a_prepared_transaction_is_named_by_its_gid(crowd: Crowd, observer: Observer) -> None:
@@ -144,7 +145,7 @@ async def test_a_prepared_transaction_is_named_by_its_gid(crowd: Crowd, observer
     try:
         await crowd.stuck(UPDATE)
         await seen(observer, 1)
-        (tree,) = observer.graph.trees
+        (tree,) = observer.state.graph.trees
         assert tree.root == Node(0, "order-7")
     finally:
         await crowd.join("ROLLBACK PREPARED 'order-7'")
@@ -156,12 +157,12 @@ async def test_our_own_transactions_are_recognised_by_their_backend(crowd: Crowd
     facts = {pid: facts_of(number, pid) for number, pid in enumerate((leak.info.backend_pid, victim), start=1)}
     observer._transactions = lambda now: list(facts.values())
     await seen(observer, 1)
-    assert observer.blocking[TransactionId(SessionId(1), 1)].sessions == 1
-    assert observer.blocked[TransactionId(SessionId(2), 1)].pid == victim
+    assert observer.state.blocking[TransactionId(SessionId(1), 1)].sessions == 1
+    assert observer.state.blocked[TransactionId(SessionId(2), 1)].pid == victim
     await leak.execute(b"ROLLBACK")
     await seen(observer, 0)
-    assert (observer.blocking, observer.blocked) == ({}, {})
-    assert [tree.tree.root.pid for tree in observer.history] == [leak.info.backend_pid]
+    assert (observer.state.blocking, observer.state.blocked) == ({}, {})
+    assert [tree.tree.root.pid for tree in observer.state.history] == [leak.info.backend_pid]
 
 
 def facts_of(number: int, pid: int) -> Transaction:
@@ -173,14 +174,18 @@ def facts_of(number: int, pid: int) -> Transaction:
 async def test_a_role_without_privileges_sees_the_waits_of_its_own_and_the_pids_of_others(crowd: Crowd) -> None:
     await crowd.join("CREATE ROLE plain LOGIN", "GRANT ALL ON item TO plain")
     plain = Crowd(Database(psycopg.conninfo.make_conninfo(crowd.database.dsn, user="plain")))
-    observer = Observer(plain.database.dsn, clock=SystemClock(), transactions=nobody, interval=0.0)
+    observer = Observer(plain.database.dsn, LockState(), clock=SystemClock(), transactions=nobody, interval=0.0)
     try:
         await observer.connect()
-        assert (observer.tier.name, observer.tier.may_signal, observer.tier.pid_opaque) == ("own", False, False)
+        assert (observer.state.tier.name, observer.state.tier.may_signal, observer.state.tier.pid_opaque) == (
+            "own",
+            False,
+            False,
+        )
         leak = await crowd.join("BEGIN", UPDATE)
         waiter = await plain.stuck(UPDATE)
         await seen(observer, 1)
-        (tree,) = observer.graph.trees
+        (tree,) = observer.state.graph.trees
         assert tree.root == Node(leak.info.backend_pid)
         assert kind_of(tree) is RootKind.FOREIGN
         assert [branch.wait.pid for branch in tree.branches] == [waiter]
@@ -198,17 +203,17 @@ async def test_the_tier_says_what_was_granted(crowd: Crowd) -> None:
     try:
         for role, tier in (("seer", "sees_all"), ("ender", "signals"), (crowd.database.user, "signals")):
             dsn = psycopg.conninfo.make_conninfo(crowd.database.dsn, user=role)
-            observer = Observer(dsn, clock=SystemClock(), transactions=nobody)
-            assert observer.tier.name == "unknown"
+            observer = Observer(dsn, LockState(), clock=SystemClock(), transactions=nobody)
+            assert observer.state.tier.name == "unknown"
             await observer.connect()
-            assert observer.tier.name == tier
+            assert observer.state.tier.name == tier
             await observer.stop()
     finally:
         await crowd.join("DROP ROLE seer", "DROP ROLE ender")
 
 
 async def identity_of(crowd: Crowd, pid: int) -> Any:
-    observer = Observer(crowd.database.dsn, clock=SystemClock(), transactions=nobody, interval=0.0)
+    observer = Observer(crowd.database.dsn, LockState(), clock=SystemClock(), transactions=nobody, interval=0.0)
     await observer.connect()
     try:
         (backend,) = (await observer.backends([pid])).values()
@@ -251,23 +256,25 @@ async def test_a_hundred_waiters_are_one_reading_within_its_limits(crowd: Crowd,
     for _ in range(100):
         await crowd.stuck(UPDATE)
     await seen(observer, 100)
-    (tree,) = observer.graph.trees
+    (tree,) = observer.state.graph.trees
     assert tree.root == Node(leak.info.backend_pid)
     assert tree.waiters == 100
 
 
 async def test_it_connects_again_and_knows_nothing_meanwhile(crowd: Crowd, database: Database) -> None:
-    observer = Observer(database.dsn, clock=SystemClock(), transactions=nobody, interval=0.01)
+    observer = Observer(database.dsn, LockState(), clock=SystemClock(), transactions=nobody, interval=0.01)
     await observer.start()
     try:
         await crowd.join("BEGIN", UPDATE)
         await crowd.stuck(UPDATE)
-        await eventually_async(lambda: observer.graph.waiters == 1, within=10)
+        await eventually_async(lambda: observer.state.graph.waiters == 1, within=10)
         await crowd.connections[0].execute(
             b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'poolguard-observer'"
             b" AND datname = current_database()"
         )
-        await eventually_async(lambda: observer.graph.waiters == 0 and observer.failures_total == 1, within=10)
-        await eventually_async(lambda: observer.connected and observer.graph.waiters == 1, within=10)
+        await eventually_async(
+            lambda: observer.state.graph.waiters == 0 and observer.state.failures_total == 1, within=10
+        )
+        await eventually_async(lambda: observer.state.connected and observer.state.graph.waiters == 1, within=10)
     finally:
         await observer.stop()

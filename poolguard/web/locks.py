@@ -1,0 +1,40 @@
+"""GET /v1/locks: who waits for whose lock now, and the latest trees; as JSON, or as text for a terminal."""
+
+from typing import Final
+
+from aiohttp import web
+
+from poolguard.guard.incidents import iso_time
+from poolguard.guard.locks.tell import as_json, as_text, tree_json
+from poolguard.web.queries import choice, only
+from poolguard.web.replies import reply
+from poolguard.web.sources import CONTROL
+
+FORMATS: Final = ("json", "text")
+
+
+async def show_locks(request: web.Request) -> web.Response:
+    """The graph as of its latest reading; with `history=true` the latest trees too.
+
+    `format=text`, or an Accept header that begins with text/plain, draws it for people.
+    """
+    only(request.query, ("format", "history"))
+    state = request.app[CONTROL].locks
+    accepts_text = request.headers.get("Accept", "").startswith("text/plain")
+    if (choice(request.query, "format", FORMATS) or ("text" if accepts_text else "json")) == "text":
+        said = "" if state.connected else "The observer is not connected: nothing is known of locks.\n"
+        return web.Response(text=said or as_text(state.graph))
+    values: dict[str, object] = {
+        "connected": state.connected,
+        "privilege_tier": state.tier.name,
+        **as_json(state.graph, state.at),
+    }
+    if choice(request.query, "history", ("true", "false")) == "true":
+        values["history"] = [
+            {"first_time": iso_time(seen.first_at), "last_time": iso_time(seen.last_at), **tree_json(seen.tree)}
+            for seen in state.history
+        ]
+    return reply(values)
+
+
+ROUTES = (web.get("/v1/locks", show_locks),)
