@@ -20,6 +20,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `lobby`: what a pool's clients are greeted with, and which of their parameters PostgreSQL accepts.
 - `session`: one client's session: holding, waiting, ending.
 - `talk`: what a client says, when it is not plain.
+- `keeping`: what a session leaves in its server: pins, parameters.
 - `state`: everything that is known of one session.
 - `hands`: what the guard, an operator or a cancel request does to a session.
 - `client_pipe`: the hot path from a client to its server.

@@ -59,6 +59,9 @@ class Nobody:
     def parameter_changed(self, name: str, value: str) -> None:
         """A reload of PostgreSQL's own settings; the server is as good as before."""
 
+    def transaction_over(self) -> None:
+        """Nobody counts."""
+
     def server_lost(self, error: PoolguardError | None) -> None:
         """Nobody is hurt."""
 

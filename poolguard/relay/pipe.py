@@ -42,8 +42,14 @@ _READY, _ERROR, _COPY_IN = b"ZEG"
 _UNBOUNDED: Final = b"DdV"
 """Rows, COPY data and the results of function calls: passed on in parts."""
 
-_WATCHED: Final = bytes(tag in b"ZESG" for tag in range(256))
-"""By tag, inside a simple query's reply: what must be looked at."""
+_FROM_SERVER: Final = b"ZESGTDCINAHcdnts123V"
+"""What PostgreSQL says to a client that has logged in."""
+_WATCHED: Final = bytes(tag in b"ZESG" or tag not in _FROM_SERVER for tag in range(256))
+"""By tag, inside a simple query's reply: what must be looked at.
+
+A length below 4 needs no check of its own: the next tag is then read inside of that length, where the bytes are 0 or
+3, which are no tags.
+"""
 _COMPLETES: Final = bytes(tag in b"123nTCIs" for tag in range(256))
 """By tag, inside the extended protocol: what completes one of the client's messages."""
 
@@ -51,7 +57,9 @@ _PARSED_AND_BOUND: Final = b"1\0\0\0\4" + b"2\0\0\0\4"
 """ParseComplete and BindComplete, with which the answer to a batch begins."""
 
 MAX_SERVER_MESSAGE: Final = 64 * 1024 * 1024
-"""Of a message that must be seen whole (an error, a row's description); rows and COPY data have no limit."""
+"""Bytes of a message that must be seen whole (an error, a row's description)."""
+MAX_ROW: Final = 0x4000_0000
+"""Bytes of a row, or of a piece of COPY data, which are passed on in parts: PostgreSQL makes none over 1 GiB."""
 
 
 class Guest(Protocol):
@@ -75,6 +83,10 @@ class Guest(Protocol):
 
     def parameter_changed(self, name: str, value: str) -> None:
         """A ParameterStatus came that is the client's doing."""
+        ...
+
+    def transaction_over(self) -> None:
+        """ReadyForQuery said `I`, and more is owed: what follows is another transaction."""
         ...
 
     def server_lost(self, error: PoolguardError | None) -> None:
@@ -135,6 +147,7 @@ class ServerPipe(Writer):
     __slots__ = ("_carry", "_midway", "_passing", "guest", "replies", "skipping", "status")
 
     guest: Guest
+    _carry: bytes | bytearray
 
     def __init__(self, transport: asyncio.Transport, *, tls: bool) -> None:
         super().__init__(transport, tls=tls)
@@ -177,8 +190,15 @@ class ServerPipe(Writer):
         guest = self.guest
         position = 0
         self._midway = False
-        if self._carry:
-            data = self._carry + data
+        if carry := self._carry:
+            if len(carry) >= 5 and len(carry) + len(data) <= length_at(carry, 1)[0]:
+                # Its length has been checked: collect it without joining and walking it anew with each piece.
+                if not isinstance(carry, bytearray):
+                    self._carry = carry = bytearray(carry)
+                carry += data
+                self._midway = True
+                return
+            data = b"".join((carry, data))
             self._carry = b""
         elif self._passing:
             if self._passing >= len(data):
@@ -211,7 +231,12 @@ class ServerPipe(Writer):
                             self.status = data[position + 5]
                             position = end
                             settled = not replies
+                            if replies and self.status == IDLE:
+                                guest.transaction_over()
                             break
+                        if tag not in _FROM_SERVER:
+                            self.violated(f"message of type {tag}")
+                            return
                         self.watch(tag, data[position + 5 : end], swallowing=False)
                         if tag == _COPY_IN:
                             position = end
@@ -239,6 +264,9 @@ class ServerPipe(Writer):
                     self.status = data[position + 5]
                     settled = not replies
                 elif _WATCHED[tag]:
+                    if tag not in _FROM_SERVER:
+                        self.violated(f"message of type {tag}")
+                        return
                     self.watch(tag, data[position + 5 : end], swallowing=True)
             elif _COMPLETES[tag]:
                 if owed is PASS:
@@ -253,7 +281,12 @@ class ServerPipe(Writer):
                     pass
                 self.status = data[position + 5]
                 settled = not replies
+                if replies and self.status == IDLE:
+                    guest.transaction_over()
             elif _WATCHED[tag]:
+                if tag not in _FROM_SERVER:
+                    self.violated(f"message of type {tag}")
+                    return
                 if tag == _ERROR:
                     self.discard_to_sync()
                 self.watch(tag, data[position + 5 : end], swallowing=False)
@@ -265,7 +298,9 @@ class ServerPipe(Writer):
             out += self.local_replies()
             settled = not replies
         if position < size:
-            start, position = self._hold_tail(data, start, position, size, out)
+            start, position = self._hold_tail(data, start, position, size)
+            if start < 0:
+                return
         if out:
             out.append(data[start:position])
             data = b"".join(out)
@@ -277,16 +312,23 @@ class ServerPipe(Writer):
             if settled and not replies:
                 guest.settled(self.status, monotonic())
 
-    def _hold_tail(self, data: bytes, start: int, position: int, size: int, out: list[bytes]) -> tuple[int, int]:
-        """Keep an incomplete message for later; a row or COPY data goes on in parts instead."""
+    def _hold_tail(self, data: bytes, start: int, position: int, size: int) -> tuple[int, int]:
+        """Keep an incomplete message for later; a row or COPY data goes on in parts instead.
+
+        Returns where what is delivered now begins and ends; -1 if this server can't be trusted any more.
+        """
+        if data[position] not in _FROM_SERVER:
+            self.violated(f"message of type {data[position]}")
+            return -1, position
         if size - position >= 5 and not (self.replies and self.replies[0] is SWALLOW):
             length = length_at(data, position + 1)[0]
-            if data[position] in _UNBOUNDED:
+            if data[position] in _UNBOUNDED and length <= MAX_ROW:
                 self._passing = position + 1 + length - size
                 self._midway = True
                 return start, size
             if length > MAX_SERVER_MESSAGE:
                 self.violated("message too long")
+                return -1, position
         self._carry = data[position:]
         self._midway = True
         return start, position

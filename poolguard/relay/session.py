@@ -24,6 +24,7 @@ from poolguard.wire import messages
 _QUERY, _CALL = b"QF"
 # An enum's attribute costs a look-up that a constant of the module does not.
 _PHASE_IDLE: Final = Phase.IDLE
+_PHASE_PINNED: Final = Phase.PINNED
 _PHASE_WAITING: Final = Phase.WAITING
 _PHASE_IN_TRANSACTION: Final = Phase.IDLE_IN_TRANSACTION
 
@@ -121,12 +122,17 @@ class Session(Talk):
             return
         entry.phase_since = now
         if status == IDLE:
-            entry.phase = Phase.PINNED
-            entry.began_at = now
+            entry.phase = _PHASE_PINNED
+            if self.gate is None:
+                self.gate = self.wake
             if self.draining:
                 self.fatal(ShuttingDown("poolguard is stopping; connect again"))
         else:
             entry.phase = Phase.FAILED_TRANSACTION if status == FAILED else _PHASE_IN_TRANSACTION
+
+    def transaction_over(self) -> None:
+        """What was sent behind its end is another transaction, whose age starts anew (COMMIT and BEGIN, pipelined)."""
+        self.entry.began_at = monotonic()
 
     def copy_in_started(self) -> bool:
         """PostgreSQL wants COPY data; until it ends, Sync is not answered."""
@@ -150,28 +156,6 @@ class Session(Talk):
         self.copying = 0
         if self.server is not None and self.server.skipping:
             self.unsynced = True
-
-    def parameter_changed(self, name: str, value: str) -> None:
-        """The client's own SET (or its undoing) was reported: whoever serves it next must have it too."""
-        server = self.server
-        assert server is not None, "a parameter changed without a server"
-        if self.undo[0] != self.entry.checkout:
-            self.undo = (self.entry.checkout, self.wanted)
-        if server.applied is not None:
-            server.applied = self.wanted = self.wanted.changed(name, value)
-        elif value == server.link.parameters.get(name):
-            self.wanted = self.wanted.like(self.at_login, name)  # a RESET: to what is for this client the beginning
-        else:
-            self.wanted = self.wanted.changed(name, value)
-
-    def undo_parameters(self) -> set[str]:
-        """The transaction was rolled back: parameters are what they were before it; the names of those."""
-        checkout, before = self.undo
-        if checkout != self.entry.checkout:
-            return set()
-        changed = {name for name, _ in set(self.wanted.items) ^ set(before.items)}
-        self.wanted = before
-        return changed
 
     def server_lost(self, error: PoolguardError | None) -> None:
         """The server is gone, and with it whatever was going on."""

@@ -8,13 +8,13 @@ from poolguard.ledger.entries import Phase
 from poolguard.relay import extended
 from poolguard.relay.block import Block, BlockKind, begin_group
 from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, check_length
+from poolguard.relay.keeping import Keeping
 from poolguard.relay.pipe import BATCH, FAILED, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
 from poolguard.relay.replies import Reply
 from poolguard.relay.server import Server
-from poolguard.relay.state import SessionState
 from poolguard.relay.statements import name_and_rest
 from poolguard.wire import messages
-from poolguard.wire.text import PLAIN, Kind, Pin, Verdict, classify
+from poolguard.wire.text import PLAIN, Kind, classify
 
 PATIENCE_SECONDS: Final = 30.0
 """How long statements may go on that a client sent just before it said goodbye."""
@@ -28,10 +28,11 @@ _KNOWN: Final = b"QPBDECSHFXdcf"
 _STATEMENT: Final = b"S"[0]
 _BEGINNINGS: Final = (b"BEGIN", b"START")
 """How an unnamed BEGIN of the extended protocol begins: one with a comment in front is left to PostgreSQL."""
+_PHASE_PINNED: Final = Phase.PINNED
 _PHASE_ACTIVE: Final = Phase.ACTIVE  # an enum's attribute costs a look-up that a constant of the module does not
 
 
-class Talk(SessionState):
+class Talk(Keeping):
     """The client's side of a session."""
 
     __slots__ = ()
@@ -80,8 +81,16 @@ class Talk(SessionState):
             self.gate = self.begun if self.block.kind is BlockKind.DEFERRED else self.walk
         elif self.skipping:
             self.gate = self.walk
+        elif self.server is not None and self.entry.phase is _PHASE_PINNED:
+            self.gate = self.wake
         else:
             self.gate = None
+
+    def wake(self, data: bytes) -> None:
+        """The gate of a session that keeps its server between transactions: a new one begins, and its age with it."""
+        self.entry.began_at = monotonic()
+        self.gate = None
+        self.data_received(data)
 
     def _join(self, data: bytes) -> None:
         carry = self.carry
@@ -246,32 +255,6 @@ class Talk(SessionState):
                 self.copying -= 1
         elif tag not in _COPY and tag != _FLUSH:
             raise ClientViolation(f"message type {chr(tag)!r} is not one that a client sends")
-
-    def heed(self, verdict: Verdict, server: Server) -> None:
-        """Keep what a statement leaves behind in its server's session from being lost, or from leaking."""
-        if verdict.pin:
-            self.advisory_lock = self.advisory_lock or verdict.pin is Pin.ADVISORY_LOCK
-            self._pin(verdict.pin)
-        if server.status == FAILED:
-            return  # PostgreSQL refuses what follows
-        if verdict.forgets:
-            self.statements.clear()
-            server.known.clear()
-            server.forget_statements = True
-        if verdict.resets:
-            server.applied = None
-        if verdict.resets_all:
-            self.wanted = self.at_login
-
-    def _pin(self, reason: Pin) -> None:
-        if not self.pin:
-            self.pin = self.entry.pin = reason.value
-            self.pool.pinned += 1
-            self.counters.pins_total[self.pool.name, reason.name.lower()] += 1
-
-    def pin_for_statement(self) -> None:
-        """Names are not mapped in this pool: a named statement keeps its server."""
-        self._pin(Pin.PROTOCOL_PREPARE)
 
     # What is answered here.
 

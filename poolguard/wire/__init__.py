@@ -12,5 +12,8 @@ ClientViolation, one from PostgreSQL ServerViolation; both name the limit or fie
 - `scram_client`: the client's side.
 - `saslprep`: passwords as SCRAM hashes them.
 - `text`: what a statement means to a pooler (BEGIN, SET, LISTEN ...), from its text.
+- `tokens`: a text cut into statements and words.
+- `meaning`: what one statement leaves behind in its server's session, and takes back.
+- `long_text`: the same for texts that are too long to be read word by word.
 - `fingerprint`: a statement without its literals, for people and metrics.
 """

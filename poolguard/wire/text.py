@@ -5,10 +5,16 @@ are read by tokens, so neither a comment, nor a literal, nor a second statement 
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import pairwise
 from typing import Final
+
+from poolguard.wire.long_text import READ_LIMIT, UNREAD, search
+from poolguard.wire.meaning import ALL_PARAMETERS, NOTHING, REPORTED, Pin, Traces, traces
+from poolguard.wire.tokens import statements
+
+__all__ = ["ALL_PARAMETERS", "PLAIN", "READ_LIMIT", "REPORTED", "Kind", "Pin", "Verdict", "classify"]
 
 
 class Kind(StrEnum):
@@ -26,20 +32,6 @@ class Kind(StrEnum):
     DEALLOCATE_ALL = "deallocate all"
 
 
-class Pin(StrEnum):
-    """Why a server must stay with its session after the transaction."""
-
-    NONE = ""
-    SET = "SET of a parameter that PostgreSQL does not report"
-    LISTEN = "LISTEN"
-    ADVISORY_LOCK = "session advisory lock"
-    TEMPORARY = "temporary table"
-    HOLD = "cursor WITH HOLD"
-    PREPARE = "PREPARE in SQL"
-    PROTOCOL_PREPARE = "named prepared statement"
-    LOAD = "LOAD"
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one text means. *name* is what DEALLOCATE names, folded as PostgreSQL folds it; `start` if START begins."""
@@ -47,33 +39,29 @@ class Verdict:
     kind: Kind = Kind.OTHER
     pin: Pin = Pin.NONE
     name: bytes = b""
+    pins: frozenset[Pin] = frozenset()
+    """All reasons to pin; `pin` is the first."""
+    frees: frozenset[Pin] = frozenset()
+    """Pins that end with it, if it succeeds outside of a transaction."""
     only_ends: bool = False
     """It does no more than to end a transaction (or to begin one in vain)."""
-    resets: bool = False
-    """Parameters that PostgreSQL does not report go back to what they were at the server's login."""
-    resets_all: bool = False
-    """All parameters do, reported or not."""
+    resets: frozenset[bytes] = frozenset()
+    """Parameters that go back to what they were at the server's login, by lower-case name; ALL_PARAMETERS for all."""
     forgets: bool = False
     """All prepared statements are gone after it."""
+    strays: bool = False
+    """What names in a statement mean may be another thing after it: search_path, role."""
+    restarts: bool = False
+    """A transaction may end with it, and the next begin."""
+
+    @property
+    def resets_all(self) -> bool:
+        """All parameters go back, reported or not."""
+        return ALL_PARAMETERS in self.resets
 
 
 PLAIN: Final = Verdict()
 """By far the most: nothing to know. Compared by identity on the hot path."""
-
-REPORTED: Final = frozenset(
-    {
-        b"application_name",
-        b"client_encoding",
-        b"datestyle",
-        b"intervalstyle",
-        b"standard_conforming_strings",
-        b"timezone",
-    }
-)
-"""Parameters whose every change PostgreSQL tells by ParameterStatus (GUC_REPORT): tracked, so SET needs no pin."""
-
-READ_LIMIT: Final = 4 * 1024
-"""Longer texts are not read token by token (that would hold up the loop); they are searched for words."""
 
 _CACHED_LENGTH: Final = 512
 _CACHE_SIZE: Final = 2048
@@ -99,131 +87,71 @@ def classify(sql: bytes) -> Verdict:
                 if not into or sql.lower().find(b"into") < 0:
                     return PLAIN
             else:
+                verdict = _cache.get(sql)
+                if verdict is not None:
+                    return verdict
                 low = sql.lower()
-                if low.find(b"temp") < 0 and low.find(b"advisory_lock") < 0 and low.find(b"set_config") < 0:
+                if (
+                    low.find(b"temp") < 0
+                    and low.find(b"advisory_") < 0
+                    and low.find(b"set_config") < 0
+                    and low.find(b"currval") < 0
+                    and low.find(b"lastval") < 0
+                    and low.find(b"setseed") < 0
+                    and low.find(b'u&"') < 0
+                ):
+                    _keep(sql, PLAIN)
                     return PLAIN
     verdict = _cache.get(sql)
     if verdict is None:
-        verdict = _read(sql) if len(sql) <= READ_LIMIT else _search(sql)
-        if len(sql) <= _CACHED_LENGTH:
-            if len(_cache) >= _CACHE_SIZE:
-                _cache.clear()
-            _cache[sql] = verdict
+        verdict = _read(sql)
+        _keep(sql, verdict)
     return verdict
 
 
-_TOKEN: Final = re.compile(
-    rb"""
-      (?P<space>\s+|--[^\n\r]*)
-    | (?P<comment>/\*)
-    | (?P<literal>[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z))
-    | (?P<dollar>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)
-    | (?P<quoted>"(?:[^"]|"")*(?:"|\Z))
-    | (?P<word>[A-Za-z_\x80-\xff][\w$\x80-\xff]*)
-    | (?P<end>;)
-    | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_COMMENT_EDGE: Final = re.compile(rb"/\*|\*/")
-
-
-def _statements(sql: bytes) -> list[list[bytes]]:
-    """The words of each statement, lowered; a quoted name as `"name`, anything else but space as it stands."""
-    statements: list[list[bytes]] = [[]]
-    position = 0
-    while match := _TOKEN.match(sql, position):
-        position = match.end()
-        match match.lastgroup:
-            case "word":
-                statements[-1].append(match[0].lower())
-            case "quoted":
-                statements[-1].append(b'"' + match[0][1:].removesuffix(b'"').replace(b'""', b'"'))
-            case "comment":
-                position = _after_comment(sql, position)
-            case "dollar":
-                closing = sql.find(match[0], position)
-                position = len(sql) if closing < 0 else closing + len(match[0])
-                statements[-1].append(b"'")
-            case "literal":
-                statements[-1].append(b"'")
-            case "end":
-                statements.append([])
-            case "other":
-                statements[-1].append(match[0])
-            case _:
-                pass
-    return [words for words in statements if words]
-
-
-def _after_comment(sql: bytes, position: int) -> int:
-    """Comments nest in PostgreSQL (docs, 4.1.5)."""
-    depth = 1
-    while depth and (edge := _COMMENT_EDGE.search(sql, position)):
-        depth += 1 if edge[0] == b"/*" else -1
-        position = edge.end()
-    return len(sql) if depth else position
+def _keep(sql: bytes, verdict: Verdict) -> None:
+    if len(sql) <= _CACHED_LENGTH:
+        if len(_cache) >= _CACHE_SIZE:
+            _cache.clear()
+        _cache[sql] = verdict
 
 
 def _read(sql: bytes) -> Verdict:
-    statements = _statements(sql)
-    pins = [pin for words in statements if (pin := _pin(words, sql))]
-    pin = pins[0] if pins else Pin.NONE
-    kind, name = _kind(statements[0]) if len(statements) == 1 else (Kind.OTHER, b"")
+    if len(sql) > READ_LIMIT:
+        return _verdict(search(sql))
+    texts = statements(sql)
+    kind, name = _kind(texts[0]) if len(texts) == 1 else (Kind.OTHER, b"")
+    found = [left for words in texts if (left := traces(words, sql)) is not NOTHING]
+    if b"uescape" in sql.lower():
+        found.append(UNREAD)  # a name behind it may be any
+    verdict = _verdict(found, kind, name, restarts=_restarts(texts))
+    return replace(verdict, frees=found[0].frees) if len(texts) == len(found) == 1 and found[0].frees else verdict
+
+
+def _verdict(found: Sequence[Traces], kind: Kind = Kind.OTHER, name: bytes = b"", *, restarts: bool = False) -> Verdict:
+    pins = [pin for each in found for pin in Pin if pin in each.pins]
     verdict = Verdict(
         kind,
-        pin,
+        pins[0] if pins else Pin.NONE,
         name,
-        only_ends=not pin and kind in (Kind.COMMIT, Kind.ROLLBACK, Kind.BEGIN),
-        resets=any(_resets(words) for words in statements),
-        resets_all=any(words in _ALL for words in statements),
-        forgets=any(_forgets(words) for words in statements),
+        pins=frozenset(pins),
+        only_ends=not pins and kind in (Kind.COMMIT, Kind.ROLLBACK, Kind.BEGIN),
+        resets=frozenset(parameter for each in found for parameter in each.resets),
+        forgets=any(each.forgets for each in found),
+        strays=any(each.strays for each in found),
+        restarts=restarts,
     )
     return PLAIN if verdict == PLAIN else verdict
 
 
-def _search(sql: bytes) -> Verdict:
-    low = sql.lower()
-    if b"advisory_lock" in low:
-        return Verdict(pin=Pin.ADVISORY_LOCK)
-    if b"set_config" in low:
-        return Verdict(pin=Pin.SET)
-    head = _read(sql[:READ_LIMIT])
-    # From the last statement that the head may have cut off; once as it stands, and once without its comments.
-    tail = low[max(0, low.rfind(b";", 0, READ_LIMIT)) :]
-    tail += b" ;" + _without_comments(tail)
-    pin = head.pin or next((pin for pin, pattern in _LATER if pattern.search(tail)), Pin.NONE)
-    later = _LATER_RESET.search(tail) is not None
-    verdict = Verdict(
-        pin=pin,
-        resets=head.resets or later,
-        resets_all=head.resets_all or _LATER_ALL.search(tail) is not None,
-        forgets=head.forgets or later,
-    )
-    return PLAIN if verdict == PLAIN else verdict
+def _restarts(texts: list[list[bytes]]) -> bool:
+    """Whether another transaction may begin behind the end of one: by AND CHAIN, or by the next statement."""
+    ends = [at for at, words in enumerate(texts) if words[0] in _ENDS and not _STAYS.intersection(words[1:3])]
+    return any(at + 1 < len(texts) or (b"chain" in texts[at] and b"no" not in texts[at]) for at in ends)
 
 
-def _without_comments(text: bytes) -> bytes:
-    """Linear also where comments have no end: behind the last end of one, none is looked for."""
-    closed = text.rfind(b"*/") + 2 if b"*/" in text else 0
-    return _LINE_COMMENT.sub(b" ", _BLOCK_COMMENT.sub(b" ", text[:closed]) + text[closed:])
-
-
-_TEMPORARY_IN_TEXT: Final = rb"\b(?:create|replace|into)\s+(?:(?:local|global)\s+)?temp(?:orary)?\b"
-# In the part of a long text that is not read by tokens; what stands in a literal may pin there in vain.
-_START: Final = rb";\s*+"
-_LINE_COMMENT: Final = re.compile(rb"--[^\n]*+")
-_BLOCK_COMMENT: Final = re.compile(rb"/\*(?:[^*]++|\*(?!/))*+\*/")
-_LATER: Final = (
-    (Pin.SET, re.compile(_START + rb"set\s(?!\s*(?:local|transaction|constraints)\b)")),
-    (Pin.LISTEN, re.compile(_START + rb"listen\b")),
-    (Pin.LOAD, re.compile(_START + rb"load\b")),
-    (Pin.PREPARE, re.compile(_START + rb"prepare\s")),
-    (Pin.HOLD, re.compile(_START + rb"declare\s")),
-    (Pin.TEMPORARY, re.compile(_TEMPORARY_IN_TEXT + rb"|\bpg_temp\b")),
-)
-_LATER_ALL: Final = re.compile(_START + rb"(?:reset|discard)\s+all\b")
-_LATER_RESET: Final = re.compile(_START + rb"(?:reset|discard|deallocate)\s")
+_ENDS: Final = frozenset((b"commit", b"end", b"rollback", b"abort"))
+_STAYS: Final = frozenset((b"to", b"prepared"))
 
 
 _MODE: Final = (
@@ -256,87 +184,3 @@ def _kind(words: list[bytes]) -> tuple[Kind, bytes]:
             if pattern.fullmatch(text):
                 return kind, words[0] if words[0] == b"start" else b""
     return Kind.OTHER, b""
-
-
-_ADVISORY: Final = frozenset(
-    (b"pg_advisory_lock", b"pg_advisory_lock_shared", b"pg_try_advisory_lock", b"pg_try_advisory_lock_shared")
-)
-_TEMPORARY: Final = frozenset((b"temp", b"temporary"))
-_BEFORE_TEMPORARY: Final = frozenset((b"create", b"replace", b"local", b"global", b"into"))
-
-
-_ALL: Final = ([b"reset", b"all"], [b"discard", b"all"])
-
-
-def _resets(words: list[bytes]) -> bool:
-    if words[0] == b"reset" and len(words) > 1:
-        return words[1].removeprefix(b'"').lower() not in REPORTED and words[1:3] != [b"time", b"zone"]
-    return words == [b"discard", b"all"]
-
-
-def _forgets(words: list[bytes]) -> bool:
-    return words in ([b"discard", b"all"], [b"deallocate", b"all"], [b"deallocate", b"prepare", b"all"])
-
-
-def _pin(words: list[bytes], sql: bytes) -> Pin:
-    head, names = words[0], {word.removeprefix(b'"') for word in words}
-    if head == b"set":
-        return _pin_of_set(words)
-    if head == b"listen":
-        return Pin.LISTEN
-    if head == b"load":
-        return Pin.LOAD
-    if head == b"prepare" and words[1:2] != [b"transaction"]:
-        return Pin.PREPARE
-    if head == b"declare" and b" with hold " in b" ".join(words):
-        return Pin.HOLD
-    if names & _ADVISORY:
-        return Pin.ADVISORY_LOCK
-    if b"set_config" in names and _sets_beyond_transaction(words):
-        return Pin.SET
-    if b"pg_temp" in names or (names & _TEMPORARY and _makes_temporary(words)):
-        return Pin.TEMPORARY
-    return _pin_of_block(sql.lower()) if head == b"do" else Pin.NONE
-
-
-def _pin_of_block(low: bytes) -> Pin:
-    """Of a DO: its code is a literal, so it is only searched for words."""
-    if b"advisory_lock" in low:
-        return Pin.ADVISORY_LOCK
-    if b"set_config" in low:
-        return Pin.SET
-    return Pin.TEMPORARY if re.search(_TEMPORARY_IN_TEXT, low) else Pin.NONE
-
-
-def _sets_beyond_transaction(words: list[bytes]) -> bool:
-    """Whether a call of set_config has anything but `true` as its last argument."""
-    parentheses: list[bool] = []
-    """Of those that are open: whether it is a call of set_config."""
-    called = unjudged = 0
-    before: tuple[bytes, bytes] = (b"", b"")
-    for word in words:
-        if word == b"(":
-            parentheses.append(before[1].removeprefix(b'"') == b"set_config")
-            called += parentheses[-1]
-        elif word == b")" and parentheses and parentheses.pop():
-            unjudged += before != (b",", b"true")
-            called -= 1
-        before = (before[1], word)
-    return bool(unjudged or called)
-
-
-def _makes_temporary(words: list[bytes]) -> bool:
-    made = any(word in _TEMPORARY and before in _BEFORE_TEMPORARY for before, word in pairwise(words))
-    return made and b" on commit drop" not in b" ".join(words)
-
-
-def _pin_of_set(words: list[bytes]) -> Pin:
-    rest = words[1:]
-    if rest[:1] == [b"session"] and rest[1:2] not in ([b"characteristics"], [b"authorization"]):
-        rest = rest[1:]
-    first = rest[0].removeprefix(b'"').lower() if rest else b""
-    if first in REPORTED or first in (b"local", b"transaction", b"constraints", b"names"):
-        return Pin.NONE
-    if rest[:2] == [b"time", b"zone"]:
-        return Pin.NONE
-    return Pin.SET

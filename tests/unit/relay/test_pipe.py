@@ -1,5 +1,6 @@
 """The hot path from PostgreSQL: what is owed, what is kept back, when all has come."""
 
+import time
 from typing import cast
 
 import pytest
@@ -33,6 +34,7 @@ class Guest:
         self.heard = b""
         self.settlements: list[int] = []
         self.lost: PoolguardError | None = None
+        self.transactions_over = 0
 
     def deliver(self, data: bytes) -> None:
         self.heard += data
@@ -48,6 +50,9 @@ class Guest:
 
     def parameter_changed(self, name: str, value: str) -> None:
         pass
+
+    def transaction_over(self) -> None:
+        self.transactions_over += 1
 
     def server_lost(self, error: PoolguardError | None) -> None:
         self.lost = error
@@ -227,6 +232,40 @@ async def test_a_message_without_end_ends_the_server() -> None:
     pipe.hear(b"E" + (MAX_SERVER_MESSAGE + 1).to_bytes(4, "big"))
     assert pipe.told.lost is not None
     assert "too long" in pipe.told.lost.message
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3])
+@pytest.mark.parametrize("owed", [(SIMPLE,), (SWALLOW,), (PASS, SYNC), (BATCH,)])
+@pytest.mark.parametrize("cut", [0, 1])
+async def test_a_length_below_four_ends_the_server(length: int, owed: tuple[int, ...], cut: int) -> None:
+    """L7: whatever would have followed."""
+    pipe = Pipe(*owed)
+    pipe.hear(ANSWER + b"D" + length.to_bytes(4, "big") + ANSWER + READY[IDLE], cut)
+    assert pipe.told.lost is not None
+    assert "message of type" in pipe.told.lost.message
+
+
+async def test_a_row_longer_than_postgresql_makes_any_ends_the_server() -> None:
+    """L7: a length with its first bit set, which PostgreSQL would read as negative."""
+    pipe = Pipe(SIMPLE)
+    pipe.hear(DESCRIPTION + b"D" + b"\xff\xff\xff\xf0" + bytes(20))
+    assert pipe.told.lost is not None
+
+
+def test_a_long_notice_is_collected_in_time_proportional_to_its_length() -> None:
+    """L2, A2: 16 MiB in pieces of 16 KiB, which joined anew each time would be 8 GiB of copying."""
+    pipe = Pipe(SIMPLE)
+    notice = message(b"N", b"M" + b"x" * (16 << 20) + b"\0\0")
+    began = time.process_time()
+    assert pipe.hear(notice + DONE + READY[IDLE], 16 << 10) == notice + DONE + READY[IDLE]
+    assert time.process_time() - began < 0.5
+
+
+def test_the_end_of_a_transaction_in_the_middle_of_a_pipeline_is_told() -> None:
+    """X4: so that the age of the next one starts anew."""
+    pipe = Pipe(SIMPLE, SIMPLE)
+    pipe.hear(DONE + READY[IDLE] + DONE + READY[OPEN])
+    assert (pipe.told.transactions_over, pipe.told.settlements) == (1, [OPEN])
 
 
 def test_a_notice_between_guests_is_delivered_without_settling() -> None:

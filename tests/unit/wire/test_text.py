@@ -19,12 +19,12 @@ PLAIN_TEXTS = [
     b"SELECT 1 -- ; LISTEN a", b"SELECT /* ; LISTEN a */ 1", b'SELECT ";LISTEN a;" FROM t',
     b"SELECT E'\\'; LISTEN a; --'",
     b"SELECT 1 /* a /* b */ ; LISTEN c */", b"UPDATE t SET work_mem = 1", b"SELECT pg_advisory_xact_lock(1)",
-    b"SELECT pg_try_advisory_xact_lock(1)", b"SELECT set_config('a', 'b', true)", b"SELECT temperature(1) FROM temp",
+    b"SELECT pg_try_advisory_xact_lock(1)", b"SELECT temperature(1) FROM temp",
     b"SELECT * INTO t FROM s", b"SET LOCAL work_mem = 1", b"SET TRANSACTION READ ONLY", b"SET CONSTRAINTS ALL DEFERRED",
     b"SET TimeZone = 'UTC'", b"set time zone 'UTC'", b"SET NAMES 'UTF8'", b'SET "application_name" = a',
-    b"SET SESSION DateStyle = 'ISO'", b"CREATE TEMP TABLE t (a int) ON COMMIT DROP", b"COMMIT AND CHAIN",
-    b"DO $$ BEGIN PERFORM 1; END $$", b"PREPARE TRANSACTION", b"BEGIN; SELECT 1", b"DECLARE c CURSOR FOR SELECT 1",
-    b"RESET TimeZone", b"RESET TIME ZONE", b"DISCARD PLANS", b"DEALLOCATE a b", b"DEALLOCATE",
+    b"SET SESSION DateStyle = 'ISO'", b"CREATE TEMP TABLE t (a int) ON COMMIT DROP",
+    b"PREPARE TRANSACTION", b"BEGIN; SELECT 1", b"DECLARE c CURSOR FOR SELECT 1",
+    b"DISCARD PLANS", b"DEALLOCATE a b", b"DEALLOCATE",
     b"COMMIT PREPARED 'a'", b"ROLLBACK PREPARED 'a'", LONG,
 ]  # fmt: skip
 
@@ -35,16 +35,16 @@ PINS = [
     (b"SELECT 1; SET work_mem = 1", Pin.SET),
     (b"SET SESSION work_mem = 1", Pin.SET),
     (b"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Pin.SET),
-    (b"SET SESSION AUTHORIZATION a", Pin.SET),
-    (b"SET ROLE a", Pin.SET),
+    (b"SET SESSION AUTHORIZATION a", Pin.ROLE),
+    (b"SET ROLE a", Pin.ROLE),
     (b"SET search_path = a", Pin.SET),
-    (b"SELECT set_config('a', 'b', false)", Pin.SET),
-    (b"SELECT SET_CONFIG ( 'a', f(1, 2), $1 )", Pin.SET),
-    (b"SELECT pg_catalog.set_config('a', 'b', true), set_config('a', 'b', FALSE)", Pin.SET),
-    (b"SELECT set_config('a', ',true)', false)", Pin.SET),
-    (b"SELECT set_config(set_config('a', 'b', true), 'c', false)", Pin.SET),
-    (b"SELECT \"set_config\"('a', 'b', false)", Pin.SET),
-    (b"SELECT set_config('a', 'b', is_local => true)", Pin.SET),
+    (b"SELECT set_config('a', 'b', false)", Pin.CONFIG),
+    (b"SELECT SET_CONFIG ( 'a', f(1, 2), $1 )", Pin.CONFIG),
+    (b"SELECT pg_catalog.set_config('a', 'b', true), set_config('a', 'b', FALSE)", Pin.CONFIG),
+    (b"SELECT set_config('a', ',true)', false)", Pin.CONFIG),
+    (b"SELECT set_config(set_config('a', 'b', true), 'c', false)", Pin.CONFIG),
+    (b"SELECT \"set_config\"('a', 'b', false)", Pin.CONFIG),
+    (b"SELECT set_config('a', 'b', is_local => true)", Pin.CONFIG),
     (b"LISTEN a", Pin.LISTEN),
     (b"listen a;", Pin.LISTEN),
     (b"SELECT 1;LISTEN a", Pin.LISTEN),
@@ -57,14 +57,28 @@ PINS = [
     (b"SELECT f(pg_try_advisory_lock(1))", Pin.ADVISORY_LOCK),
     (b"WITH a AS (SELECT pg_advisory_lock_shared(1)) SELECT 1", Pin.ADVISORY_LOCK),
     (b"DO $$ BEGIN PERFORM pg_advisory_lock(1); END $$", Pin.ADVISORY_LOCK),
-    (b"DO $$ BEGIN PERFORM set_config('a', 'b', false); END $$", Pin.SET),
+    (b"DO $$ BEGIN PERFORM set_config('a', 'b', false); END $$", Pin.CONFIG),
     (b"DO $$ BEGIN CREATE TEMP TABLE a (); END $$", Pin.TEMPORARY),
     (b"CREATE TEMP TABLE a ()", Pin.TEMPORARY),
     (b"create local temporary view a as select 1", Pin.TEMPORARY),
     (b"CREATE OR REPLACE TEMP VIEW a AS SELECT 1", Pin.TEMPORARY),
     (b"SELECT * INTO TEMP a FROM b", Pin.TEMPORARY),
     (b"CREATE TABLE pg_temp.a ()", Pin.TEMPORARY),
+    (b"DO $$ BEGIN SET work_mem = 1; END $$", Pin.SET),
+    (b"DO $$ BEGIN IF true THEN LISTEN a; END IF; END $$", Pin.LISTEN),
+    (b'SELECT U&"\\0070g_advisory_lock"(1)', Pin.ADVISORY_LOCK),
+    (b"SELECT u&\"!0070g_advisory_lock\" UESCAPE '!' (1)", Pin.UNREAD),
+    (b"SELECT nextval('s'), currval('s')", Pin.SEQUENCE),
+    (b"select LASTVAL()", Pin.SEQUENCE),
+    (b"SELECT setseed(0.5)", Pin.SEED),
     (LONG + b"; SET work_mem = 1", Pin.SET),
+    (LONG + b" FROM lastval()", Pin.SEQUENCE),
+    (LONG + b"; CREATE /* so */ TEMP TABLE a ()", Pin.TEMPORARY),
+    (LONG + b"; CREATE TABLE pg_temp.a ()", Pin.TEMPORARY),
+    (LONG + b"; DO $$ BEGIN END $$", Pin.UNREAD),
+    (LONG + b"; /* a /* nested */ one */ LISTEN a", Pin.UNREAD),
+    (b"/*" + b"x" * text.READ_LIMIT + b"*/ SET work_mem = 1", Pin.SET),
+    (b";" * 100_000, Pin.UNREAD),
     (LONG + b";/* hello */ -- more\n LISTEN a", Pin.LISTEN),
     (LONG + b"; PREPARE a AS SELECT 1", Pin.PREPARE),
     (LONG + b"; CREATE TEMP TABLE a ()", Pin.TEMPORARY),
@@ -156,18 +170,78 @@ def test_deallocate_names_what_postgresql_would_drop(sql: bytes, name: bytes) ->
     [
         (b"RESET ALL", True, False),
         (b"RESET search_path", True, False),
+        (b"RESET TIME ZONE", True, False),
+        (b"SET search_path TO DEFAULT", True, False),
+        (b"SET NAMES", True, False),
+        (b"SET SESSION TIME ZONE LOCAL", True, False),
+        (b"SET LOCAL search_path TO DEFAULT", False, False),
         (b"SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;", True, False),
         (b"DISCARD ALL", True, True),
         (b"DEALLOCATE ALL", False, True),
         (b"SELECT 1; DEALLOCATE PREPARE ALL", False, True),
-        (LONG + b"; RESET ALL", True, True),
+        (LONG + b"; RESET ALL", True, False),
         (b"RESET ALL; " + LONG, True, False),
     ],
 )
 def test_what_takes_back_parameters_or_statements_is_seen_among_others(sql: bytes, resets: bool, forgets: bool) -> None:
     """T8, P10: also in a text of several statements, as asyncpg's reset is."""
     verdict = classify(sql)
-    assert (verdict.resets, verdict.forgets) == (resets, forgets)
+    assert (bool(verdict.resets), verdict.forgets) == (resets, forgets)
+
+
+@pytest.mark.parametrize(
+    ("sql", "frees"),
+    [
+        (b"RESET ALL", {Pin.SET}),
+        (b"CLOSE ALL", {Pin.HOLD}),
+        (b"DISCARD TEMP", {Pin.TEMPORARY}),
+        (b"SELECT pg_advisory_unlock_all()", {Pin.ADVISORY_LOCK}),
+        (b"select pg_catalog.pg_advisory_unlock_all();", {Pin.ADVISORY_LOCK}),
+        (b"DISCARD ALL", set(Pin)),
+        (b"SELECT pg_advisory_unlock_all(), 1", set()),
+        (b"SELECT 1; DISCARD ALL", set()),
+        (b"RESET work_mem", set()),
+    ],
+)
+def test_what_ends_pins_is_known_where_it_stands_alone(sql: bytes, frees: set[Pin]) -> None:
+    """T8, T10."""
+    assert classify(sql).frees == frees
+
+
+@pytest.mark.parametrize(
+    ("sql", "restarts"),
+    [
+        (b"COMMIT AND CHAIN", True),
+        (b"ROLLBACK TRANSACTION AND CHAIN", True),
+        (b"COMMIT; BEGIN", True),
+        (b"COMMIT AND NO CHAIN", False),
+        (b"ROLLBACK TO a; SELECT 1", False),
+        (b"ROLLBACK TO SAVEPOINT a; SELECT 1", False),
+        (b"COMMIT PREPARED 'a'; SELECT 1", False),
+        (b"SELECT 1; COMMIT", False),
+    ],
+)
+def test_a_text_behind_whose_commit_another_transaction_begins_is_known(sql: bytes, restarts: bool) -> None:
+    """Q5: the age of a transaction begins anew."""
+    assert classify(sql).restarts is restarts
+
+
+@pytest.mark.parametrize(
+    ("sql", "strays"),
+    [
+        (b"SET LOCAL search_path = a", True),
+        (b"SET SCHEMA 'a'", True),
+        (b"SET LOCAL ROLE a", True),
+        (b"RESET ROLE", True),
+        (b"SELECT set_config($1, $2, true)", True),
+        (b"DISCARD ALL", True),
+        (b"SET LOCAL work_mem = 1", False),
+        (b"SET TimeZone = 'UTC'", False),
+    ],
+)
+def test_what_may_change_the_meaning_of_names_is_known(sql: bytes, strays: bool) -> None:
+    """P13."""
+    assert classify(sql).strays is strays
 
 
 @pytest.mark.parametrize(
