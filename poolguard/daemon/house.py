@@ -15,13 +15,15 @@ from poolguard.daemon.doors import make_door
 from poolguard.daemon.services import Services
 from poolguard.daemon.targets import Targets
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.errors import Deadlock, ErrorBook, deadlock_json
 from poolguard.guard.guard import Guard
 from poolguard.guard.locks.observer import Observer
 from poolguard.guard.locks.state import LockState
 from poolguard.lease.manager import LeaseManager
 from poolguard.lease.store import LeaseStore
 from poolguard.ledger.book import Ledger
-from poolguard.ledger.facts import Transaction
+from poolguard.ledger.entries import SessionEntry
+from poolguard.ledger.facts import Transaction, transaction_facts
 from poolguard.metrics.collector import Exposition
 from poolguard.metrics.loop_lag import LoopLag
 from poolguard.metrics.sources import SettingsInForce, Sources
@@ -70,7 +72,9 @@ class House:
             target_of=lambda pool: self.targets.of(pool),
             door=self.door_of(settings),
             on_starved=self._starved,
+            on_error=self._erred,
         )
+        self.errors: Final = ErrorBook(self._deadlocked)
         self.book: Final = IncidentBook(self.clock, self._snapshot, settings_hash=loaded.hash)
         self.guard: Final = Guard(
             clock=self.clock,
@@ -123,6 +127,16 @@ class House:
     def _starved(self, pool: str, waited: float, reason: Refusal, holders: Sequence[Transaction]) -> None:
         self.book.starved(pool, waited, reason, holders)
 
+    def _erred(self, entry: SessionEntry, fields: Mapping[str, str]) -> None:
+        now = self.clock.monotonic()
+        self.errors.seen(transaction_facts(entry, now), fields, self.ledger.transactions(now))
+
+    def _deadlocked(self, deadlock: Deadlock) -> None:
+        log.warning(
+            "a deadlock: PostgreSQL ended one of the statements that waited for each other",
+            extra={"pool": deadlock.pool, "deadlock": deadlock_json(deadlock)},
+        )
+
     def _make_observer(self, settings: Settings) -> Observer | None:
         if not settings.observer.enabled:
             return None
@@ -155,6 +169,7 @@ class House:
             incidents=self.book,
             guard=self.guard,
             locks=self.locks,
+            errors=self.errors,
             names=OwnNames(listen.host, frozenset({socket.gethostname()})),
             routes=routes,
         )
@@ -172,6 +187,7 @@ class House:
                 guard=self.guard.counters,
                 leases=self.leases.counters if self.leases is not None else None,
                 locks=self.locks if self.observer is not None else None,
+                errors=self.errors,
                 loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
                 loop_lag=self.loop_lag.histogram,
             )

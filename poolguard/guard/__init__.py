@@ -29,6 +29,8 @@ Modules:
 - `actions`: actions under way, each in a task.
 - `incidents`: what an incident holds, and its JSON.
 - `evidence`: from ledger facts to what an incident shows.
+- `deadlocks`: the message of a deadlock to the cycle.
+- `errors`: deadlocks and duplicate keys, by who caused them.
 - `wording`: errors for clients, advice and exemptions for operators.
 - `report`: from verdicts and orders to incidents.
 - `book`: the ring of incidents, its filters and its stream.

@@ -5,8 +5,9 @@ histograms from `core.histogram`; a scrape reads them. So a gauge can't drift fr
 costs nothing while nobody looks. Who counts is authoritative; this package only translates.
 
 Label values come from settings or enums, never from a client, so settings bound the number of series. There are
-two exceptions, both capped: names of leases (`lease_readings.LEASE_NAMES`) and SQLSTATEs (a fixed list, the rest
-is `other`). A source that is absent (leases switched off) leaves its metrics out.
+a few exceptions, all capped: names of leases (`lease_readings.LEASE_NAMES`), SQLSTATEs (a fixed list, the rest
+is `other`), fingerprints of deadlocks and names of constraints (`guard.errors`). A source that is absent (leases
+switched off) leaves its metrics out.
 
 A scrape is cut in slices, between which the event loop turns: however many pools there are, the relay waits for
 one slice at most. The price is that two families of one scrape may be some milliseconds apart.
@@ -17,6 +18,7 @@ one slice at most. The price is that two families of one scrape may be some mill
 - `pool_readings`: pools, and sessions and transactions in them. Pure.
 - `relay_readings`: clients, pins, errors. Pure.
 - `guard_readings`: matches, actions, budget, sweeps. Pure.
+- `error_readings`: deadlocks and duplicate keys. Pure.
 - `lock_readings`: the lock graph. Pure.
 - `lease_readings`: terms, renewals, losses. Pure.
 - `process`: this process, out of the operating system.

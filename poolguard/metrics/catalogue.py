@@ -130,6 +130,21 @@ SQL_ERRORS: Final = _counter(
     "sqlstate",
 )
 
+DEADLOCKS: Final = _counter("poolguard_deadlocks_total", "Deadlocks whose victim was a statement of ours.", "pool")
+DEADLOCK_PAIRS: Final = _counter(
+    "poolguard_deadlock_pairs_total",
+    "Times that two statements, by fingerprint, met in a deadlock; /v1/errors has the texts. Past 50 pairs: other.",
+    "a",
+    "b",
+)
+DUPLICATE_KEYS: Final = _counter(
+    "poolguard_constraint_errors_total",
+    "Duplicate keys (23505), by constraint. Past 100 of them: other.",
+    "pool",
+    "table",
+    "constraint",
+)
+
 # The guard.
 POLICY_MATCHES: Final = _counter(
     "poolguard_policy_matches_total", "Times that a transaction passed a step of a rule.", "rule", "mode"

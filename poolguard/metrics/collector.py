@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from poolguard.core.histogram import Histogram
 from poolguard.metrics.catalogue import CATALOGUE, LOOP_LAG, Metric
+from poolguard.metrics.error_readings import error_readings
 from poolguard.metrics.guard_readings import guard_readings
 from poolguard.metrics.lease_readings import lease_readings
 from poolguard.metrics.lock_readings import lock_readings
@@ -57,6 +58,8 @@ class PoolguardCollector:
             parts.append(guard_readings(sources.guard, sources.settings.settings))
         if sources.leases is not None:
             parts.append(lease_readings(sources.leases))
+        if sources.errors is not None:
+            parts.append(error_readings(sources.errors, [pool.name for pool in pools]))
         if sources.locks is not None:
             parts.append(lock_readings(sources.locks))
         parts.append(iter([Reading(LOOP_LAG, (), sources.loop_lag)]))

@@ -14,8 +14,8 @@ or in OpenMetrics where the scraper asks for it. This page is made from `poolgua
 compares them. After a change there: `python -m poolguard.metrics.reference > docs/metrics.md`.
 
 Units are seconds and bytes. Names of pools and policies come from the settings, all other label values from fixed
-lists, with two capped exceptions: the first 100 leases by name have gauges of their own
-(`poolguard_lease_names_left_out` tells how many have not), and SQLSTATEs that are not listed count as `other`.
+lists, with capped exceptions: the first 100 leases by name have gauges of their own (`poolguard_lease_names_left_out`
+tells how many have not); SQLSTATEs that are not listed, and pairs and constraints past a number, count as `other`.
 A session that has not logged in has an empty `pool`. Lease metrics are left out when leases are switched off,
 process metrics where the operating system doesn't tell them.
 

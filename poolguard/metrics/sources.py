@@ -7,6 +7,7 @@ from enum import StrEnum
 from poolguard.core.clock import Clock
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
 from poolguard.guard.counters import GuardCounters
+from poolguard.guard.errors import ErrorBook
 from poolguard.guard.locks.state import LockState
 from poolguard.lease.counters import LeaseCounters
 from poolguard.ledger.book import Ledger
@@ -54,6 +55,7 @@ class Sources:
     guard: GuardCounters | None = None
     leases: LeaseCounters | None = None
     locks: LockState | None = None
+    errors: ErrorBook | None = None
     loop: str = "asyncio"
     """Which event loop runs: asyncio or uvloop."""
     loop_lag: Histogram = field(default_factory=lambda: Histogram(WAIT_BOUNDS))

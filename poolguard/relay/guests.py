@@ -53,7 +53,7 @@ class Nobody:
         """Nothing was asked."""
         return False
 
-    def copy_failed(self) -> None:
+    def erred(self, fields: dict[str, str]) -> None:
         """Nothing was asked."""
 
     def parameter_changed(self, name: str, value: str) -> None:

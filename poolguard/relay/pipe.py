@@ -77,8 +77,8 @@ class Guest(Protocol):
         """PostgreSQL wants COPY data; True: its end was sent already, together with what began it."""
         ...
 
-    def copy_failed(self) -> None:
-        """An error came: if it was in COPY, that is over."""
+    def erred(self, fields: dict[str, str]) -> None:
+        """An ErrorResponse came, with these fields: if it was in COPY, that is over."""
         ...
 
     def parameter_changed(self, name: str, value: str) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -59,6 +59,7 @@ class Relay:
         target_of: Callable[[PoolSettings], Target],
         door: Door,
         on_starved: Starved,
+        on_error: Callable[[SessionEntry, Mapping[str, str]], None],
     ) -> None:
         self.clock: Final = clock
         self.settings = settings
@@ -84,6 +85,7 @@ class Relay:
             tasks=tasks,
             limits=lambda: self.settings.limits,
             on_starved=on_starved,
+            on_error=on_error,
             on_closed=self._session_closed,
         )
         for pool_name, pool_settings in settings.pools.items():

@@ -163,7 +163,7 @@ class Server(ServerPipe):
             # "cached plan must not change result type", or a name of ours that PostgreSQL has not, or has against
             # expectation: prepare everything anew, so that a retry heals.
             self.forget_statements = True
-        self.guest.copy_failed()
+        self.guest.erred(fields)
         if isinstance(self.guest, Janitor):
             self.guest.error = fields
             if swallowing:

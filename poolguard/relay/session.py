@@ -22,6 +22,8 @@ from poolguard.settings.model import PoolMode
 from poolguard.wire import messages
 
 _QUERY, _CALL = b"QF"
+CULPABLE: Final = ("40P01", "23505")
+"""Deadlocks and duplicate keys: who met whom is worked out at once, while both are still there."""
 # An enum's attribute costs a look-up that a constant of the module does not.
 _PHASE_IDLE: Final = Phase.IDLE
 _PHASE_PINNED: Final = Phase.PINNED
@@ -151,8 +153,10 @@ class Session(Talk):
             self.unsynced = True
         return True
 
-    def copy_failed(self) -> None:
-        """An error ends a COPY; what the client still sends of it PostgreSQL drops."""
+    def erred(self, fields: dict[str, str]) -> None:
+        """An error ends a COPY; what the client still sends of it PostgreSQL drops. Errors with a culprit are told."""
+        if fields.get("C") in CULPABLE:
+            self.around.on_error(self.entry, fields)
         self.copying = 0
         if self.server is not None and self.server.skipping:
             self.unsynced = True

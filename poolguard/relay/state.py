@@ -1,7 +1,7 @@
 """Everything that is known of one session, and what all sessions share."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ class Surroundings:
     limits: Callable[[], Limits]
     on_starved: Callable[[str, float, Refusal, list[Transaction]], None]
     """Told of every wait that failed: pool, seconds waited, why, the holders."""
+    on_error: Callable[[SessionEntry, Mapping[str, str]], None]
+    """Told of errors that have a culprit: the session, and the fields of the ErrorResponse."""
     on_closed: Callable[[Any], None]
     """Told of every session that ended."""
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from poolguard.core.clock import Clock
 from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.errors import ErrorBook
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import Incident
 from poolguard.guard.locks.state import LockState
@@ -43,6 +44,7 @@ class ControlSources:
     guard: Guard
     locks: LockState
     """What the observer knows; stays empty where it is off."""
+    errors: ErrorBook
     names: OwnNames
     routes: Iterable[web.AbstractRouteDef] = ()
     """Of other parts: the leases'."""

@@ -221,6 +221,8 @@ class House:
         self.cut_client: Cut = whole
         self.cut_server: Cut = whole
         self.starved: list[tuple[Refusal, list[Transaction]]] = []
+        self.errors: list[dict[str, str]] = []
+        """Those that have a culprit."""
         self.unreachable = False
         self.cancels: list[int] = []
         self.cancel_gate: asyncio.Event | None = None
@@ -239,6 +241,7 @@ class House:
             tasks=self.tasks,
             limits=lambda: limits or Limits(),
             on_starved=lambda _pool, _waited, reason, holders: self.starved.append((reason, holders)),
+            on_error=lambda _entry, fields: self.errors.append(dict(fields)),
             on_closed=lambda session: self.gone.append(session),
         )
         self.gone: list[Session] = []

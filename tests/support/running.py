@@ -151,6 +151,7 @@ async def running(
         target_of=lambda pool: target,
         door=await asyncio.to_thread(make_door, settings, seed=secrets.token_bytes(32)),
         on_starved=lambda *told: starved.append(told),
+        on_error=lambda *_: None,
     )
     await relay.start()
     try:

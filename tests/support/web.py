@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from poolguard.core.errors import UnknownPool
 from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.errors import ErrorBook
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import Classification, Incident, IncidentKind, IncidentMode, IncidentOutcome
 from poolguard.guard.locks.state import LockState
@@ -76,6 +77,8 @@ class Control:
             loaded_at=1_700_000_000.0,
         )
 
+        self.errors = ErrorBook(lambda _: None)
+
     def client(self) -> Client:
         sources = ControlSources(
             clock=self.clock,
@@ -85,6 +88,7 @@ class Control:
             incidents=self.book,
             guard=self.guard,
             locks=self.locks,
+            errors=self.errors,
             names=OwnNames(self.listen_host),
             routes=self.routes,
         )

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
 from poolguard.guard.counters import GuardCounters
+from poolguard.guard.errors import ErrorBook
 from poolguard.guard.locks.state import LockState
 from poolguard.lease.counters import LeaseCounters, LeaseView
 from poolguard.ledger.book import Ledger
@@ -41,8 +42,16 @@ def sources(*pools: PoolSnapshot, **more: Any) -> Sources:
 def everything(*pools: PoolSnapshot) -> Sources:
     relay = RelayCounters()
     relay.pins_total["app", "listen"] = 1
+    errors = ErrorBook(lambda _: None)
+    errors.pairs["aa", "bb"] = 1
+    errors.duplicates["app", "session", "session_pkey"] = 1
     return sources(
-        *pools, relay=relay, guard=GuardCounters(), leases=LeaseCounters(lambda: [lease()]), locks=LockState()
+        *pools,
+        relay=relay,
+        guard=GuardCounters(),
+        leases=LeaseCounters(lambda: [lease()]),
+        locks=LockState(),
+        errors=errors,
     )
 
 

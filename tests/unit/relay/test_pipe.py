@@ -45,7 +45,7 @@ class Guest:
     def copy_in_started(self) -> bool:
         return False
 
-    def copy_failed(self) -> None:
+    def erred(self, fields: dict[str, str]) -> None:
         pass
 
     def parameter_changed(self, name: str, value: str) -> None:

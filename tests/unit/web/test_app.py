@@ -18,6 +18,7 @@ CONTRACT = {
     "GET /v1/incidents",
     "GET /v1/incidents/{id}",
     "GET /v1/locks",
+    "GET /v1/errors",
     "GET /v1/settings",
 }
 

@@ -1,0 +1,89 @@
+"""What an operator is told about locks, deadlocks and duplicate keys: through a running poolguard, by real clients."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.integration.daemon.conftest import Run
+from tests.support.cluster import Database
+from tests.support.daemon import Daemon
+from tests.support.eventually import eventually
+
+
+@pytest.fixture
+def daemon(run: Run, settings: dict[str, Any], database: Database) -> Daemon:
+    with database.connect() as admin:
+        admin.execute("CREATE TABLE job (id int PRIMARY KEY, n int)")
+        admin.execute("INSERT INTO job SELECT n, 0 FROM generate_series(1, 9) AS n")
+    settings["pools"]["app"]["size"] = 4
+    return run(settings | {"observer": {"interval": "1s"}})
+
+
+def update(row: int) -> str:
+    return f"UPDATE job SET n = n + 1 WHERE id = {row}"
+
+
+def test_the_root_of_a_lock_queue_is_named_with_the_transaction_to_act_on(daemon: Daemon) -> None:
+    with daemon.connect("app", application_name="leaky") as leak, ThreadPoolExecutor(1) as threads:
+        leak.execute(update(1))
+        waiter = threads.submit(run_once, daemon.conninfo("app"), update(1))
+        (tree,) = eventually(lambda: daemon.get("/v1/locks")["trees"], within=15)
+        assert tree["class"] == "idle_in_transaction"
+        assert (tree["root"]["application_name"], tree["root"]["pool"]) == ("leaky", "app")
+        text = daemon.ask("GET", "/v1/locks?format=text").text
+        assert 'pid {} ("leaky"'.format(tree["root"]["pid"]) in text
+        assert daemon.ask("POST", f"/v1/transactions/{tree['root']['transaction']}/rollback", {}).status == 200
+        assert waiter.result(10) is None
+        leak.rollback()
+    eventually(lambda: daemon.get("/v1/locks")["waiters"] == 0, within=15)
+    assert daemon.metric("poolguard_observer_connected") == 1
+
+
+def run_once(conninfo: str, *statements: str) -> BaseException | None:
+    with psycopg.connect(conninfo) as client:
+        try:
+            for sql in statements:
+                client.execute(sql)
+        except psycopg.Error as error:
+            return error
+    return None
+
+
+def test_three_statements_that_deadlock_are_named_as_a_cycle(daemon: Daemon) -> None:
+    """Three clients, each with a row, each after the next one's."""
+    barrier = Barrier(3)
+
+    def client(mine: int, next_one: int, label: str) -> BaseException | None:
+        with daemon.connect("app", application_name=label) as connection:
+            connection.execute(update(mine))
+            barrier.wait(10)
+            try:
+                connection.execute(f"UPDATE job SET n = {mine} + n WHERE id = {next_one}")
+            except errors.DeadlockDetected as error:
+                return error
+        return None
+
+    with ThreadPoolExecutor(3) as threads:
+        running = [threads.submit(client, mine, mine % 3 + 1, f"worker-{mine}") for mine in (1, 2, 3)]
+        failed = [error for one in running if (error := one.result(30)) is not None]
+    assert len(failed) == 1
+    assert "deadlock detected" in str(failed[0])
+    answer = daemon.get("/v1/errors")
+    assert answer["deadlocks_total"] == {"app": 1}
+    texts = {one["text"] for pair in answer["deadlock_pairs"] for one in pair["statements"]}
+    assert "update job set n = ? + n where id = ?" in texts
+    (line,) = daemon.logged("a deadlock: PostgreSQL ended one of the statements that waited for each other")
+    assert {one["application_name"] for one in line["deadlock"]["cycle"]} == {"worker-1", "worker-2", "worker-3"}
+    assert line["deadlock"]["on"] == 'relation "job"'
+
+
+def test_duplicate_keys_are_counted_by_constraint(daemon: Daemon) -> None:
+    for _ in range(3):
+        assert isinstance(run_once(daemon.conninfo("app"), "INSERT INTO job VALUES (1, 0)"), errors.UniqueViolation)
+    assert daemon.get("/v1/errors")["duplicate_keys"] == [
+        {"pool": "app", "table": "job", "constraint": "job_pkey", "total": 3}
+    ]

@@ -1,0 +1,90 @@
+"""Errors are counted by who caused them, within bounds."""
+
+import json
+
+from poolguard.guard.errors import MOST_CONSTRAINTS, MOST_PAIRS, OTHER, UNKNOWN, Deadlock, ErrorBook, deadlock_json
+from tests.unit.guard.builders import transaction
+
+DETAIL = (
+    "Process 101 waits for ShareLock on transaction 5; blocked by process 102.\n"
+    "Process 102 waits for ShareLock on transaction 6; blocked by process 101."
+)
+FIELDS = {"C": "40P01", "D": DETAIL, "W": 'while updating tuple (0,1) in relation "jobs"'}
+
+
+class Told(ErrorBook):
+    def __init__(self) -> None:
+        self.told: list[Deadlock] = []
+        super().__init__(self.told.append)
+
+
+ONE = transaction(1, backend_pid=101, statement=b"UPDATE jobs SET a = 'x' WHERE id = 1", recent=())
+TWO = transaction(2, backend_pid=102, statement=b"UPDATE jobs SET b = 2 WHERE id = 7", recent=())
+
+
+def test_the_statements_that_met_are_counted_as_a_pair() -> None:
+    book = Told()
+    for victim in (ONE, TWO):
+        book.seen(victim, FIELDS, [ONE, TWO])
+    assert book.deadlocks == {"app": 2}
+    ((pair, number),) = book.pairs.items()
+    assert number == 4  # a cycle of two is two edges
+    assert {book.texts[key] for key in pair} == {
+        "update jobs set a = ? where id = ?",
+        "update jobs set b = ? where id = ?",
+    }
+
+
+def test_the_cycle_names_the_victim_first_and_the_relation() -> None:
+    book = Told()
+    book.seen(ONE, FIELDS, [ONE, TWO])
+    (deadlock,) = book.told
+    assert [one.pid for one in deadlock.cycle] == [101, 102]
+    assert deadlock.context == 'relation "jobs"'
+    said = deadlock_json(deadlock)
+    assert said["victim"] == 101
+    assert "'x'" not in json.dumps(said)
+
+
+def test_a_party_that_is_not_ours_is_unknown() -> None:
+    book = Told()
+    book.seen(ONE, FIELDS, [ONE])
+    assert book.told[0].cycle[1].statement is UNKNOWN
+    assert book.told[0].cycle[1].party is None
+
+
+def test_a_message_that_can_not_be_read_is_counted_all_the_same() -> None:
+    book = Told()
+    book.seen(ONE, {"C": "40P01", "W": 'relation "not\nclosed'}, [])
+    assert (book.deadlocks["app"], book.pairs, book.told[0].cycle, book.told[0].context) == (1, {}, (), "")
+
+
+def test_pairs_are_bounded() -> None:
+    book = Told()
+    for number in range(MOST_PAIRS + 5):
+        one = transaction(1, backend_pid=101, statement=f"select c{number}".encode(), recent=())
+        book.seen(one, FIELDS, [one, TWO])
+    assert len(book.pairs) == MOST_PAIRS + 1
+    assert book.pairs[OTHER, OTHER] > 0
+    assert len(book.texts) <= 2 * MOST_PAIRS
+
+
+def test_duplicate_keys_are_counted_by_constraint_within_bounds() -> None:
+    book = Told()
+    for number in range(MOST_CONSTRAINTS + 3):
+        book.seen(ONE, {"C": "23505", "t": "session", "n": f"key{number}"}, [])
+    book.seen(ONE, {"C": "23505", "t": "session", "n": "key0"}, [])
+    assert book.duplicates["app", "session", "key0"] == 2
+    assert book.duplicates["app", OTHER, OTHER] == 3
+
+
+def test_an_error_without_names_is_unknown() -> None:
+    book = Told()
+    book.seen(ONE, {"C": "23505"}, [])
+    assert book.duplicates == {("app", "unknown", "unknown"): 1}
+
+
+def test_other_errors_are_nobodys_fault() -> None:
+    book = Told()
+    book.seen(ONE, {"C": "42P01"}, [])
+    assert (book.told, book.deadlocks, book.duplicates) == ([], {}, {})
