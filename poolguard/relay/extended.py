@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from poolguard.core.errors import ClientViolation
 from poolguard.relay.pipe import FAILED, PASS
 from poolguard.relay.replies import Reply
-from poolguard.relay.statements import PREFIX, Statement, name_and_rest, server_name
+from poolguard.relay.statements import NOWHERE, PREFIX, Statement, name_and_rest, server_name
 from poolguard.wire import messages
 from poolguard.wire.text import PLAIN, Kind, classify
 
@@ -27,6 +27,10 @@ _MAKE_STAND_IN: Final = messages.message(b"C", b"S" + _STAND_IN + b"\0") + messa
     b"P", _STAND_IN + b"\0SELECT\0\0\0"
 )
 _DEALLOCATE_STAND_IN: Final = messages.message(b"P", b"\0DEALLOCATE " + _STAND_IN + b"\0\0\0")
+
+_RESULT_CHANGED: Final = messages.error_response("0A000", "cached plan must not change result type")
+_SURE_TO_FAIL: Final = messages.message(b"B", b"\0" + NOWHERE + b"\0" + bytes(6))
+"""Bind of a statement that there never is."""
 
 _DEALLOCATED: Final = {status: messages.command_complete("DEALLOCATE") + messages.READY[status] for status in b"IT"} | {
     FAILED: messages.ABORTED + messages.READY[FAILED]
@@ -97,7 +101,7 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
             session.pin_for_statement()
         owed.append(PASS)
         return None
-    statement = session.catalogue.intern(rest)
+    statement = session.catalogue.intern(rest, session.context())
     known = server.known
     if name in session.statements:
         return _parse_again(session, server, owed, name, statement)
@@ -180,13 +184,31 @@ def _named(
         owed.append(PASS)
         ours = server_name(name) if session.maps_names else name
         return None if ours is name else messages.message(tag, before + ours + after)
-    missing = _ensure(server, owed, statement)
+    if statement in server.known:
+        server.known.use(statement)
+        missing = b""
+    elif statement.stale and server.status != FAILED:
+        return _changed(session, owed, statement)
+    else:
+        if statement.context != (context := session.context()):
+            statement = session.catalogue.intern(statement.body, context)  # it would be prepared in a wrong one
+        missing = _ensure(server, owed, statement)
+    if session.binding is not owed and not server.replies:
+        session.binding, session.bound = owed, {statement}
+    else:
+        session.bound.add(statement)
     owed.append(PASS)
     if tag == b"B":
         session.note(statement.text)
         if statement.verdict is not PLAIN:
             session.heed(statement.verdict, server)
     return missing + messages.message(tag, before + statement.name + after)
+
+
+def _changed(session: "Talk", owed: Owed, statement: Statement) -> bytes:
+    """A statement whose columns have changed since the client heard of them: as on the servers that still have it."""
+    owed.append(Reply(error=_RESULT_CHANGED, on_error=partial(session.renew, (statement,))))
+    return _SURE_TO_FAIL
 
 
 def _unnamed(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:

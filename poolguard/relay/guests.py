@@ -59,6 +59,13 @@ class Nobody:
     def parameter_changed(self, name: str, value: str) -> None:
         """A reload of PostgreSQL's own settings; the server is as good as before."""
 
+    def name_of(self, ours: bytes) -> bytes:
+        """Nobody has names of its own."""
+        return ours
+
+    def plan_changed(self) -> None:
+        """Nobody has statements."""
+
     def transaction_over(self) -> None:
         """Nobody counts."""
 

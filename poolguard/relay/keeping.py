@@ -1,11 +1,13 @@
 """What a session leaves in its server: noted, so that nothing of it is lost, and nothing leaks to the next client."""
 
+from collections.abc import Collection
 from time import monotonic
 from typing import Final
 
 from poolguard.relay.pipe import FAILED
 from poolguard.relay.server import Server
 from poolguard.relay.state import SessionState
+from poolguard.relay.statements import Statement, own_context
 from poolguard.wire.text import Pin, Verdict
 
 _MAY_LOCK: Final = frozenset((Pin.ADVISORY_LOCK, Pin.UNREAD))
@@ -21,6 +23,8 @@ class Keeping(SessionState):
         if verdict.pin:
             self.advisory_lock = self.advisory_lock or not verdict.pins.isdisjoint(_MAY_LOCK)
             self._pin(verdict.pin)
+        if verdict.strays:
+            self.strayed = (self.entry.checkout, own_context())
         if verdict.restarts:
             self.entry.began_at = monotonic()
         if server.status == FAILED:
@@ -69,3 +73,28 @@ class Keeping(SessionState):
         if "application_name" in changed:
             self.entry.application_name = dict(before.items).get("application_name", self.entry.application_name)
         return changed
+
+    def context(self) -> bytes:
+        """What names in a statement mean now; see statements.py."""
+        checkout, strayed = self.strayed
+        return strayed if checkout == self.entry.checkout else self.home
+
+    def name_of(self, ours: bytes) -> bytes:
+        """See pipe.Guest. Where two names stand for one statement, the younger."""
+        if not self.maps_names:
+            return ours
+        if ours.startswith(b"?"):
+            return ours[1:]
+        return next((name for name, known in reversed(self.statements.items()) if known.name == ours), b"")
+
+    def plan_changed(self) -> None:
+        """See pipe.Guest. All that was run without waiting for an answer may be meant."""
+        for statement in self.bound:
+            self.catalogue.retire(statement)
+        self.renew(self.bound)
+
+    def renew(self, stale: Collection[Statement]) -> None:
+        """Have new statements in place of those that are *stale*, under the client's same names."""
+        for name, statement in self.statements.items():
+            if statement in stale:
+                self.statements[name] = self.catalogue.intern(statement.body, statement.context)

@@ -14,6 +14,9 @@ ReadyForQuery), a query of our own SWALLOW. In the extended protocol a batch tha
 nothing was changed, owes BATCH, which is read like SIMPLE. Otherwise each of Parse, Bind, Describe, Execute and
 Close owes one completion (PASS, or a Reply that says what else is to be done with it), and Sync owes SYNC. After an
 error PostgreSQL discards everything up to Sync, and so do the replies.
+
+What PostgreSQL says goes on as it came, but for two things that only poolguard can know: an error that names one of
+our statements, and the error of a message that was made to fail in the client's place (`Reply.error`).
 """
 
 import asyncio
@@ -83,6 +86,14 @@ class Guest(Protocol):
 
     def parameter_changed(self, name: str, value: str) -> None:
         """A ParameterStatus came that is the client's doing."""
+        ...
+
+    def name_of(self, ours: bytes) -> bytes:
+        """The guest's own name for the statement that is called *ours* on servers."""
+        ...
+
+    def plan_changed(self) -> None:
+        """A statement of the guest's can't be run any more, because its result would be of another type."""
         ...
 
     def transaction_over(self) -> None:
@@ -237,7 +248,10 @@ class ServerPipe(Writer):
                         if tag not in _FROM_SERVER:
                             self.violated(f"message of type {tag}")
                             return
-                        self.watch(tag, data[position + 5 : end], swallowing=False)
+                        said = self.watch(tag, data[position + 5 : end], swallowing=False)
+                        if said is not None:
+                            out += (data[start:position], said)
+                            start = end
                         if tag == _COPY_IN:
                             position = end
                             break  # what is owed may be another thing now
@@ -289,7 +303,12 @@ class ServerPipe(Writer):
                     return
                 if tag == _ERROR:
                     self.discard_to_sync()
-                self.watch(tag, data[position + 5 : end], swallowing=False)
+                said = self.watch(tag, data[position + 5 : end], swallowing=False)
+                if tag == _ERROR and type(owed) is Reply and owed.error:
+                    said = owed.refused()
+                if said is not None:
+                    out += (data[start:position], said)
+                    start = end
             position = end
 
         if replies and type(replies[0]) is Reply and replies[0].local:
@@ -355,8 +374,8 @@ class ServerPipe(Writer):
         for reply in reversed(undone):  # each finds the books as it left them
             reply.undone()
 
-    def watch(self, tag: int, body: bytes, *, swallowing: bool) -> None:
-        """See an ErrorResponse, ParameterStatus or CopyInResponse."""
+    def watch(self, tag: int, body: bytes, *, swallowing: bool) -> bytes | None:
+        """See an ErrorResponse, ParameterStatus or CopyInResponse; what to deliver in its place, or None for itself."""
         raise NotImplementedError
 
     @property

@@ -8,11 +8,12 @@ class Reply:
 
     `local`: bytes that poolguard answers in PostgreSQL's place, at this point of the order. `by_status`: the same, by
     the transaction's status at that point. `swallow`: PostgreSQL completes something that the client did not ask for.
-    `on_done` and `on_undone` keep the books of prepared statements true when it is completed, and when an error skips
-    the message.
+    `error`: what the client is told when PostgreSQL refuses a message that was made to fail, so that PostgreSQL's
+    transaction fails too. `on_done`, `on_undone` and `on_error` keep the books of prepared statements true when it is
+    completed, when an error skips the message, and when its `error` is told.
     """
 
-    __slots__ = ("by_status", "local", "on_done", "on_undone", "swallow")
+    __slots__ = ("by_status", "error", "local", "on_done", "on_error", "on_undone", "swallow")
 
     def __init__(
         self,
@@ -20,14 +21,18 @@ class Reply:
         local: bytes = b"",
         by_status: Mapping[int, bytes] | None = None,
         swallow: bool = False,
+        error: bytes = b"",
         on_done: Callable[[], object] | None = None,
         on_undone: Callable[[], object] | None = None,
+        on_error: Callable[[], object] | None = None,
     ) -> None:
         self.local = local if by_status is None else by_status[b"I"[0]]
         self.by_status = by_status
         self.swallow = swallow
+        self.error = error
         self.on_done = on_done
         self.on_undone = on_undone
+        self.on_error = on_error
 
     def completed(self) -> bool:
         """PostgreSQL has done it; True if the client must not hear of it."""
@@ -39,3 +44,9 @@ class Reply:
         """An error came first: it was never done."""
         if self.on_undone is not None:
             self.on_undone()
+
+    def refused(self) -> bytes:
+        """PostgreSQL has refused it, as it was meant to; what the client is told."""
+        if self.on_error is not None:
+            self.on_error()
+        return self.error

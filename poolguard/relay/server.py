@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
@@ -16,7 +17,7 @@ from poolguard.relay.counters import RelayCounters
 from poolguard.relay.guests import Janitor, Left, Nobody
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.pipe import BATCH, PASS, SIMPLE, SWALLOW, SYNC, ServerPipe
-from poolguard.relay.statements import PREFIX, Known
+from poolguard.relay.statements import NOWHERE, PREFIX, Known
 from poolguard.upstream.link import Link
 from poolguard.upstream.reset import CloseIt, Status, Used, plan_reset
 from poolguard.wire import messages
@@ -35,6 +36,9 @@ OWN_PAUSE: Final = 0.001
 
 _PARAMETER, _ERROR, _COPY_IN = b"SEG"
 _MISNAMED: Final = ("26000", "42P05")
+_NAMED: Final = re.compile(rb'"(\??' + PREFIX + rb'[^"]*)"')
+_REVALIDATION: Final = "RevalidateCachedQuery"
+"""Where PostgreSQL says `cached plan must not change result type`, in whatever language; 0A000 has other meanings."""
 
 
 class Server(ServerPipe):
@@ -128,7 +132,7 @@ class Server(ServerPipe):
 
     # What the pipe calls.
 
-    def watch(self, tag: int, body: bytes, *, swallowing: bool) -> None:
+    def watch(self, tag: int, body: bytes, *, swallowing: bool) -> bytes | None:
         """Follow parameters, count errors, notice last words."""
         if tag == _PARAMETER:
             name, value = messages.parameter_of(body)
@@ -137,8 +141,19 @@ class Server(ServerPipe):
                 self.guest.parameter_changed(name, value)
         elif tag == _ERROR:
             self._saw_error(messages.error_fields(body), swallowing=swallowing)
+            if PREFIX in body:
+                return messages.message(b"E", self._in_the_guests_words(body))
         elif tag == _COPY_IN and not swallowing:
             self._copy_in()
+        return None
+
+    def _in_the_guests_words(self, body: bytes) -> bytes:
+        """An error that names a statement as it is called here, with the name that the client knows."""
+        fields = [
+            _NAMED.sub(lambda match: b'"' + self.guest.name_of(match[1]) + b'"', field) if field[:1] == b"M" else field
+            for field in body.split(b"\0")
+        ]
+        return b"\0".join(fields)
 
     def _copy_in(self) -> None:
         """In COPY PostgreSQL ignores Sync (docs, 55.2.7): those sent before the data's end get no reply."""
@@ -159,9 +174,11 @@ class Server(ServerPipe):
         self.unnamed = None  # its Parse may be what failed, or was skipped
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             self.fatal = True
-        if code == "0A000" or (code in _MISNAMED and PREFIX.decode() in fields.get("M", "")):
-            # "cached plan must not change result type", or a name of ours that PostgreSQL has not, or has against
-            # expectation: prepare everything anew, so that a retry heals.
+        if code == "0A000" and fields.get("R", _REVALIDATION) == _REVALIDATION:
+            self.guest.plan_changed()
+        said = fields.get("M", "")
+        if code in _MISNAMED and PREFIX.decode() in said and NOWHERE.decode() not in said:
+            # A name of ours that PostgreSQL has not, or has against expectation: prepare everything anew.
             self.forget_statements = True
         self.guest.erred(fields)
         if isinstance(self.guest, Janitor):

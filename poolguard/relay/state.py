@@ -16,7 +16,7 @@ from poolguard.relay.client_pipe import ClientPipe
 from poolguard.relay.counters import RelayCounters
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.server import Server
-from poolguard.relay.statements import Catalogue, Statement
+from poolguard.relay.statements import HOME, Catalogue, Statement, context_of
 from poolguard.settings.model import Limits, PoolMode
 
 
@@ -47,7 +47,9 @@ class SessionState(ClientPipe):
         "advisory_lock",
         "around",
         "at_login",
+        "binding",
         "block",
+        "bound",
         "buffer_limit",
         "carry",
         "catalogue",
@@ -60,6 +62,7 @@ class SessionState(ClientPipe):
         "held_parse",
         "held_sql",
         "holders",
+        "home",
         "maps_names",
         "message_limit",
         "pin",
@@ -67,6 +70,7 @@ class SessionState(ClientPipe):
         "reading",
         "skipping",
         "statements",
+        "strayed",
         "undo",
         "wanted",
     )
@@ -98,6 +102,14 @@ class SessionState(ClientPipe):
         self.maps_names = pool.settings.mode is PoolMode.TRANSACTION and pool.settings.prepared_statements > 0
         """Whether its statements' names are mapped onto ours."""
         self.statements: dict[bytes, Statement] = {}
+        self.home = context_of(wanted.items)
+        """What names in its statements mean, by its parameters at login."""
+        self.strayed: tuple[int, bytes] = (0, HOME)
+        """A checkout in which that may be another thing, and then a context of its own."""
+        self.bound: set[Statement] = set()
+        """The named statements whose answers are awaited, or were the last."""
+        self.binding: object = None
+        """The batch that bound the first of them."""
         self.block: Block | None = None
         """Set while the client's transaction exists only here."""
         self.copying = 0

@@ -1,10 +1,16 @@
 """Prepared statements of the protocol in transaction mode: a client's names, mapped onto our own names on servers.
 
-A statement is known by its text and parameter types. Its name on servers never names anything else, so a client
-may meet it on any server: where it is missing, Parse is sent again in the same write (PostgreSQL docs, 55.2.3).
+A statement is known by its text and parameter types, and by the context in which it was prepared: what the names in
+it mean (search_path, role). Its name on servers never names anything else, so a client may meet it on any server:
+where it is missing, Parse is sent again in the same write (PostgreSQL docs, 55.2.3).
+
+PostgreSQL itself plans a statement anew when tables or the search_path have changed; only what it has told of the
+result's columns must stay (0A000 `cached plan must not change result type`). So a statement that met this error is
+retired: whoever has it learns of the error once, as from PostgreSQL, and has a new one under the same name then.
 """
 
 from collections import OrderedDict
+from collections.abc import Hashable, Iterable
 from itertools import count
 from typing import Final
 from weakref import WeakValueDictionary
@@ -14,15 +20,27 @@ from poolguard.wire.messages import message
 from poolguard.wire.text import Kind, classify
 
 PREFIX: Final = b"__poolguard_"
+NOWHERE: Final = PREFIX + b"nowhere"
+"""The name of a statement that there never is."""
+HOME: Final = b""
+"""The context of a client that asked for no search_path or role of its own."""
 _numbers = count(1)
+_contexts = count(1)
+
+
+_MEANING: Final = frozenset(("search_path", "role", "session_authorization"))
 
 
 class Statement:
     """One text with its parameter types, for all clients of a pool."""
 
-    __slots__ = ("__weakref__", "begins", "close", "name", "parse", "text", "verdict")
+    __slots__ = ("__weakref__", "begins", "body", "close", "context", "name", "parse", "stale", "text", "verdict")
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, context: bytes = HOME) -> None:
+        self.body: Final = body
+        self.context: Final = context
+        self.stale = False
+        """Its columns have changed since some client heard of them."""
         self.name: Final = PREFIX + b"%d" % next(_numbers)
         self.parse: Final = message(b"P", self.name + b"\0" + body)
         self.close: Final = message(b"C", b"S" + self.name + b"\0")
@@ -35,14 +53,22 @@ class Catalogue:
     """A pool's statements, each for as long as a client or a server has it."""
 
     def __init__(self) -> None:
-        self._statements: WeakValueDictionary[bytes, Statement] = WeakValueDictionary()
+        self._statements: WeakValueDictionary[Hashable, Statement] = WeakValueDictionary()
 
-    def intern(self, body: bytes) -> Statement:
+    def intern(self, body: bytes, context: bytes = HOME) -> Statement:
         """The statement of a Parse whose *body* (behind the name) is text, zero byte, types."""
-        found = self._statements.get(body)
+        key = (context, body) if context else body
+        found = self._statements.get(key)
         if found is None:
-            found = self._statements[body] = Statement(body)
+            found = self._statements[key] = Statement(body, context)
         return found
+
+    def retire(self, statement: Statement) -> None:
+        """Give *statement* out no more: the next Parse of its text is another statement."""
+        statement.stale = True
+        key = (statement.context, statement.body) if statement.context else statement.body
+        if self._statements.get(key) is statement:
+            del self._statements[key]
 
 
 class Known:
@@ -90,6 +116,16 @@ def name_and_rest(body: bytes) -> tuple[bytes, bytes]:
     if not zero:
         raise ClientViolation("a message has no zero byte behind its name")
     return name, rest
+
+
+def context_of(parameters: Iterable[tuple[str, str]]) -> bytes:
+    """The context that a client's own parameters at its login make; equal ones make the same."""
+    return b"".join(f"{name}={value}\0".encode("utf-8", "replace") for name, value in parameters if name in _MEANING)
+
+
+def own_context() -> bytes:
+    """A context that nobody shares: something that is not known to poolguard says what names mean."""
+    return b"%d" % next(_contexts)
 
 
 def server_name(name: bytes) -> bytes:

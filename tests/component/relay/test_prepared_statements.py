@@ -3,10 +3,11 @@
 import pytest
 
 from poolguard.settings.model import Limits
-from tests.support.relaying import Client, House, sqlstates, tags
+from tests.support.relaying import Client, House, errors, sqlstates, tags
 from tests.support.speech import FLUSH, SYNC, batch, bind, close, describe, execute, named, parse, query
 
 UNKNOWN = "26000"
+CHANGED = "FAIL 0A000"
 
 
 async def occupy(house: House) -> Client:
@@ -175,16 +176,80 @@ async def test_a_prepared_rollback_can_be_prepared_in_a_failed_transaction(house
 
 
 @pytest.mark.parametrize("first", ["SELECT 0", "SET work_mem = 1"])
-async def test_a_cached_plan_that_changed_heals_by_a_new_parse(house: House, first: str) -> None:
-    """P12: also on a server that is never given back."""
+async def test_a_cached_plan_that_changed_heals_by_a_retry(house: House, first: str) -> None:
+    """P12: also on a server that is never given back; by the same name, and by a new Parse."""
     client = house.client()
     await client.ask(query(first))
+    await client.ask(parse(CHANGED, "a") + SYNC)
+    for _ in range(2):
+        assert sqlstates(await client.ask(named("a"))) == ["0A000"]
+    await client.ask(parse(CHANGED, "b") + SYNC)
+    assert house.postgres.parsed == [CHANGED] * 3
+
+
+async def test_a_changed_plan_is_told_once_to_each_client_that_knew_the_old_one(pair: House) -> None:
+    """P12: also where its server has no old copy, and would give other columns than the client was told of."""
+    ann, ben = pair.client(), pair.client()
+    for client in (ann, ben):
+        await client.ask(parse(CHANGED, "a") + parse("SELECT 1", "b") + SYNC)
+    assert sqlstates(await ann.ask(named("a"))) == ["0A000"]
+    other = await occupy(pair)
+    answer = await ben.ask(query("BEGIN;SELECT 1") + named("a"))
+    assert tags(answer) == "CTDCZtEZe"
+    assert sqlstates(answer) == ["0A000"]
+    assert CHANGED not in pair.upstreams[1].postgres.ran
+    assert tags(await ben.ask(query("ROLLBACK") + named("b"))) == "CZi2DCZi"
+    await other.ask(query("COMMIT"))
+    pair.check_at_rest()
+
+
+async def test_errors_name_the_clients_statements_and_not_ours(house: House) -> None:
+    """P2, P11, P14."""
+    client = house.client()
+    await client.ask(parse("SELECT 1", "mine") + SYNC)
+    for asked, text in (
+        (parse("SELECT 2", "mine") + SYNC, 'prepared statement "mine" already exists'),
+        (named("theirs"), 'prepared statement "theirs" does not exist'),
+        (named("__poolguard_1"), 'prepared statement "__poolguard_1" does not exist'),
+    ):
+        assert [fields["M"] for fields in errors(await client.ask(asked))] == [text]
+
+
+async def test_clients_with_another_search_path_do_not_share_statements(house: House) -> None:
+    """P13: nor do those with another role."""
+    plain, like = house.client(), house.client()
+    mine, role = house.client(search_path="mine"), house.client(role="reader")
+    for client in (plain, like, mine, role):
+        await client.ask(parse("SELECT 1", "a") + named("a"))
+    assert house.postgres.parsed == ["SELECT 1"] * 3
+
+
+@pytest.mark.parametrize("stray", ["SET LOCAL search_path = x", "SELECT set_config('role', 'x', true)", "SET role = x"])
+async def test_what_is_prepared_while_names_mean_another_thing_is_not_shared(house: House, stray: str) -> None:
+    """P13: neither a Parse there, nor one that is made up for there."""
+    other, client = house.client(), house.client()
+    await client.ask(parse("SELECT 0", "z") + SYNC)
+    server = house.upstreams[0].server
+    assert server is not None
+    server.known.clear()
+    house.postgres.prepared.clear()
+    await client.ask(query("BEGIN") + query(stray))
+    await client.ask(parse("SELECT 1", "a") + named("a") + named("z"))
+    assert house.postgres.parsed == ["SELECT 0", "SELECT 1", "SELECT 0"]
+    await client.ask(query("ROLLBACK"))
+    client.go()
+    await house.rest()
+    await other.ask(parse("SELECT 1", "a") + parse("SELECT 0", "z") + SYNC)
+    assert house.postgres.parsed[3:] == ["SELECT 1", "SELECT 0"]
+
+
+async def test_a_statement_goes_on_where_names_mean_another_thing(house: House) -> None:
+    """P13: PostgreSQL itself plans it anew, so its own copy serves; afterwards all is as before."""
+    client = house.client()
     await client.ask(parse("SELECT 1", "a") + SYNC)
-    await client.ask(query("FAIL 0A000"))
-    sent = len(house.postgres.ran)
-    assert tags(await client.ask(parse("SELECT 1", "b") + named("b"))) == "12DCZi"
-    assert house.postgres.ran[sent:][-1] == "SELECT 1"
-    assert house.postgres.parsed == ["SELECT 1"] * 2
+    await client.ask(query("BEGIN") + query("SET LOCAL search_path = x") + named("a") + query("COMMIT"))
+    await client.ask(parse("SELECT 1", "b") + named("b"))
+    assert house.postgres.parsed == ["SELECT 1"]
 
 
 async def test_a_parse_in_a_failed_transaction_is_refused_even_if_its_text_is_known(house: House) -> None:

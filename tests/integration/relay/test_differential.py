@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.integration.relay import cases
+from tests.integration.relay import cases, cases_prepared
 from tests.integration.relay.differential import Masked, Neighbour, Script, replay, sql
 from tests.integration.relay.raw import connected
 from tests.support.cluster import Database
@@ -18,6 +18,7 @@ EVERY = {
     **cases.COPY,
     **cases.DEFERRED,
     **cases.LAST_WORDS,
+    **cases_prepared.PREPARED,
 }
 LONG = 5000
 """Bytes that take too long one by one."""

@@ -3,6 +3,7 @@
 import pytest
 
 from poolguard.settings.model import Pool as PoolSettings
+from tests.integration.relay.differential import Neighbour
 from tests.integration.relay.raw import (
     SYNC,
     bind,
@@ -92,6 +93,78 @@ async def test_a_cached_plan_of_a_changed_table_heals_by_a_retry(relay: Running)
         await client.ask(query("alter table t add column b int"))
         assert sqlstates(await client.ask(bind(name="s"), execute(), SYNC)) == ["0A000"]
         assert rows(await client.ask(bind(name="s"), execute(), SYNC)) == [("1", None)]
+
+
+async def test_a_changed_table_is_told_to_every_client_that_knew_its_columns(database: Database) -> None:
+    """P12: once to each, on whatever server, also where another client's statement has healed already."""
+    async with (
+        running(database, both_modes(2)) as relay,
+        connected(relay.port, TRANSACTION) as one,
+        connected(relay.port, TRANSACTION) as two,
+        connected(relay.port, TRANSACTION) as three,
+    ):
+        await one.ask(query("create table t (a int); insert into t values (1)"))
+        for client in (one, two):
+            await client.ask(parse("select * from t", "s"), describe_statement("s"), SYNC)
+        await one.ask(query("alter table t add column b int"))
+        neighbour = Neighbour(three)
+        for client in (one, two):
+            assert sqlstates(await client.ask(bind(name="s"), execute(), SYNC)) == ["0A000"]
+            for _ in range(2):
+                await neighbour.moves()
+                assert rows(await client.ask(bind(name="s"), execute(), SYNC)) == [("1", None)]
+
+
+async def test_one_text_means_to_each_client_the_tables_of_its_search_path(database: Database) -> None:
+    """P13: with columns of other types, on one server."""
+    async with (
+        running(database, both_modes(1)) as relay,
+        connected(relay.port, TRANSACTION, options="-c search_path=one") as one,
+        connected(relay.port, TRANSACTION, options="-c search_path=two") as two,
+    ):
+        await one.ask(query("create schema one; create table one.t as select 1 as a"))
+        await one.ask(query("create schema two; create table two.t as select 'b'::text as b, 'c'::text as c"))
+        for client in (one, two):
+            await client.ask(parse("select * from t", "s"), SYNC)
+        for _ in range(2):
+            assert rows(await one.ask(bind(name="s"), execute(), SYNC)) == [("1",)]
+            assert rows(await two.ask(bind(name="s"), execute(), SYNC)) == [("b", "c")]
+
+
+async def test_a_statement_made_under_another_role_or_path_is_nobody_elses(database: Database) -> None:
+    """P13: as multi-tenant programs do, which set both at the beginning of each transaction."""
+    async with (
+        running(database, both_modes(1)) as relay,
+        connected(relay.port, TRANSACTION) as one,
+        connected(relay.port, TRANSACTION) as two,
+    ):
+        await one.ask(
+            query("create schema one; create table one.t as select 1 as a; create table t as select 'b' as b")
+        )
+        await one.ask(query("begin"), query("select set_config('search_path', 'one', true)"), times=2)
+        assert rows(await one.ask(parse("select * from t", "s"), bind(name="s"), execute(), SYNC)) == [("1",)]
+        await one.ask(query("commit"))
+        assert rows(await two.ask(parse("select * from t", "s"), bind(name="s"), execute(), SYNC)) == [("b",)]
+        await one.ask(query("begin"), query("set local search_path = one"), times=2)
+        assert rows(await one.ask(bind(name="s"), execute(), SYNC)) == [("1",)]
+        assert relay.pool().pinned == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_errors_name_statements_as_the_client_does(mode: str, relay: Running) -> None:
+    """P2, P11, X15: also a name that looks like ours."""
+    async with connected(relay.port, mode) as client:
+        await client.ask(parse("select $1::int", "__poolguard_9"), SYNC)
+        for asked, text in (
+            (parse("select 1", "__poolguard_9"), 'prepared statement "__poolguard_9" already exists'),
+            (bind(name="__poolguard_8"), 'prepared statement "__poolguard_8" does not exist'),
+            (
+                bind(name="__poolguard_9"),
+                'bind message supplies 0 parameters, but prepared statement "__poolguard_9" requires 1',
+            ),
+        ):
+            (error,) = [received for received in await client.ask(asked, SYNC) if received.tag == "E"]
+            assert error.fields["M"] == text
 
 
 async def test_a_client_that_leaves_in_mid_batch_does_not_leave_names_that_do_not_exist(database: Database) -> None:

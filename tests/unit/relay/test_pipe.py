@@ -51,6 +51,12 @@ class Guest:
     def parameter_changed(self, name: str, value: str) -> None:
         pass
 
+    def name_of(self, ours: bytes) -> bytes:
+        return ours
+
+    def plan_changed(self) -> None:
+        pass
+
     def transaction_over(self) -> None:
         self.transactions_over += 1
 

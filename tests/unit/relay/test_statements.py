@@ -5,7 +5,16 @@ import gc
 import pytest
 
 from poolguard.core.errors import ClientViolation
-from poolguard.relay.statements import PREFIX, Catalogue, Known, name_and_rest, server_name
+from poolguard.relay.statements import (
+    HOME,
+    PREFIX,
+    Catalogue,
+    Known,
+    context_of,
+    name_and_rest,
+    own_context,
+    server_name,
+)
 from poolguard.wire.text import Kind
 from tests.support.relaying import tags
 
@@ -98,3 +107,37 @@ def test_a_name_that_the_client_never_prepared_cannot_meet_one_of_ours() -> None
     """P11: PostgreSQL says 26000."""
     assert server_name(PREFIX + b"1") == b"?" + PREFIX + b"1"
     assert server_name(b"S_1") == b"S_1"
+
+
+def test_a_catalogue_keeps_nothing_that_nobody_has() -> None:
+    """P17: a statement lives as long as a client or a server has it."""
+    catalogue = Catalogue()
+    mine = catalogue.intern(b"SELECT 1\0\0\0")
+    for number in range(1000):
+        catalogue.intern(b"SELECT %d\0\0\0" % number, own_context())
+    assert list(catalogue._statements.values()) == [mine]
+
+
+def test_a_statement_is_known_by_what_its_names_mean_too() -> None:
+    """P13."""
+    catalogue = Catalogue()
+    text = body("SELECT * FROM t")
+    mine = context_of((("search_path", "mine"), ("timezone", "UTC")))
+    assert context_of((("timezone", "UTC"),)) == HOME
+    assert catalogue.intern(text) is catalogue.intern(text, HOME)
+    assert catalogue.intern(text, mine) is catalogue.intern(text, context_of((("search_path", "mine"),)))
+    plain, other = catalogue.intern(text), catalogue.intern(text, mine)
+    assert plain is not other
+
+
+def test_a_retired_statement_is_given_out_no_more() -> None:
+    """P12, P14: and the new one has another name."""
+    catalogue = Catalogue()
+    old = catalogue.intern(b"SELECT 1\0\0\0")
+    catalogue.retire(old)
+    new = catalogue.intern(b"SELECT 1\0\0\0")
+    assert old.stale
+    assert not new.stale
+    assert new.name != old.name
+    catalogue.retire(old)
+    assert catalogue.intern(b"SELECT 1\0\0\0") is new
