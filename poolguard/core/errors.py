@@ -202,6 +202,12 @@ class LeaseHeld(PoolguardError):
         return {"holderIdentity": self.holder, "validForMs": self.valid_for_ms}
 
 
+class LeaseHeldOff(LeaseHeld):
+    """The last holder stepped down in favour of others, and its hold-off still runs. Nothing was changed."""
+
+    code = "lease_held_off"
+
+
 class LeaseLost(LeaseHeld):
     """The term that was named has ended: its holder must stop at once."""
 

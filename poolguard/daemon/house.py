@@ -19,6 +19,8 @@ from poolguard.guard.errors import Deadlock, ErrorBook, deadlock_json
 from poolguard.guard.guard import Guard
 from poolguard.guard.locks.observer import Observer
 from poolguard.guard.locks.state import LockState
+from poolguard.lease.campaigns import Campaigns
+from poolguard.lease.ear import Ear
 from poolguard.lease.manager import LeaseManager
 from poolguard.lease.store import LeaseStore
 from poolguard.ledger.book import Ledger
@@ -34,6 +36,7 @@ from poolguard.relay.relay import Relay
 from poolguard.settings.load import Loaded
 from poolguard.settings.model import Settings
 from poolguard.web.app import control_app, metrics_app
+from poolguard.web.elections import election_routes
 from poolguard.web.hosts import OwnNames
 from poolguard.web.leases import lease_routes
 from poolguard.web.readiness import LeaseStore as LeaseState
@@ -89,12 +92,14 @@ class House:
         self.locks: Final = LockState()
         self.observer: Final = self._make_observer(settings)
         self.leases: Final = self._make_leases(settings)
+        self.campaigns: Final = Campaigns(self.leases, self.clock) if self.leases is not None else None
         self.control: Final = self._make_control(settings)
         self.metrics: Final = self._make_metrics(settings)
         parts: list[Service] = [self.loop_lag, self.relay, self.guard, self.metrics, self.control]
         if self.observer is not None:
             parts.insert(1, self.observer)
-        self._services: Final = Services([self.leases, *parts] if self.leases is not None else parts)
+        first = [part for part in (self.leases, self.campaigns) if part is not None]
+        self._services: Final = Services([*first, *parts])
 
     def door_of(self, settings: Settings) -> Door:
         """Who may log in by *settings*; costs 2 ms for each plain password."""
@@ -109,7 +114,9 @@ class House:
         """Say that we are not ready, take no new clients, and let transactions finish for *seconds*."""
         self.draining = True
         deadline = self.clock.monotonic() + seconds
-        if self.leases is not None:
+        if self.campaigns is not None and self.leases is not None:
+            # Resign before anything else: others can lead while this process finishes its transactions.
+            await self.campaigns.drain(deadline)
             await self.leases.drain(deadline)
         await self.relay.drain(deadline)
         await self.guard.drain(deadline)
@@ -151,14 +158,20 @@ class House:
     def _make_leases(self, settings: Settings) -> LeaseManager | None:
         if not settings.leases.enabled:
             return None
-        store = LeaseStore(self.targets.default.conninfo(), settings.leases, self.clock)
-        return LeaseManager(store, settings.leases, self.clock)
+        conninfo = self.targets.default.conninfo()
+        store = LeaseStore(conninfo, settings.leases, self.clock)
+        if not settings.leases.listen:
+            return LeaseManager(store, settings.leases, self.clock)
+        return LeaseManager(store, settings.leases, self.clock, lambda heard: Ear(conninfo, self.clock, heard))
 
     def _make_control(self, settings: Settings) -> WebServer:
         listen = settings.listen.control
         routes = (
-            lease_routes(self.leases, admin_token=lambda: self.in_force.settings.auth.admin_token)
-            if self.leases is not None
+            [
+                *lease_routes(self.leases, self.clock, admin_token=lambda: self.in_force.settings.auth.admin_token),
+                *election_routes(self.campaigns, self.clock),
+            ]
+            if self.leases is not None and self.campaigns is not None
             else []
         )
         sources = ControlSources(

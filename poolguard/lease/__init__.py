@@ -12,7 +12,7 @@ that lags lets one come again.
 
     free --acquire--> held          a new token; the row's lock waits for transactions fenced by the old one
     held --renew----> held          exactly (name, holder, token), and only while its time runs
-    held --release--> free          the row stays, and its token with it
+    held --release--> free          the row stays, and its token with it; after a step-down some must wait
     held --time-----> free          nothing is written
     held --failover-> held          once for each new timeline: the last renewals may be missing on the new writer
 
@@ -42,6 +42,7 @@ Modules (* is pure):
 - `rules`*: what is done with a wish.
 - `wording`*: what a caller is told when a lease is not theirs.
 - `book`*: beliefs; the one door by which they change.
+- `beliefs`: the book with a voice: logs, counts and passes on what changed.
 - `counters`: what metrics reads.
 - `schema`*: the table as DDL.
 - `statements`: the SQL.
@@ -49,5 +50,11 @@ Modules (* is pure):
 - `line`: the connections, kept open.
 - `store`: requests on them, attempted again.
 - `gate`: the bounded queue before them.
+- `topics`*: which leases are watched, and when to look at them again.
+- `watcher`: looks, and wakes those who watch.
+- `ear`: LISTEN, so that a look comes sooner.
+- `campaign`*: what is done next for an application that campaigns.
+- `campaigns`: does it.
+- `proof`: whether an application lives that does not say so.
 - `manager`: the service that the web calls.
 """

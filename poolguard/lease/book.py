@@ -59,8 +59,23 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """PostgreSQL showed the term with this token as released."""
+
+    name: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class GivenUp:
     """The holder gives the term back. Belief ends before PostgreSQL is told, whatever it then answers."""
+
+    term: TermKey
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Nobody renews the term any more, for its holder seems to be dead. In PostgreSQL it runs out by itself."""
 
     term: TermKey
 
@@ -78,7 +93,7 @@ class TimePassed:
     """Nothing happened; look at the clock."""
 
 
-Fact = Confirmed | Refused | Seen | GivenUp | Forced | TimePassed
+Fact = Confirmed | Refused | Seen | Gone | GivenUp | Abandoned | Forced | TimePassed
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +149,10 @@ class Book:
                 changes += self._end_exactly(term, LostReason.REFUSED)
             case Seen(name, token):
                 changes += self._end(name, token - 1, LostReason.SUPERSEDED)
+            case Gone(name, token):
+                changes += self._end(name, token, LostReason.RELEASED)
+            case Abandoned(term):
+                changes += self._end_exactly(term, LostReason.UNPROVEN)
             case GivenUp(term):
                 changes += self._end_exactly(term, None)
             case Forced(name, token):

@@ -19,6 +19,10 @@ class LostReason(StrEnum):
     """No renewal succeeded in time: the holder went away, or PostgreSQL did."""
     FORCED = "forced"
     """An operator released it."""
+    RELEASED = "released"
+    """It was released over another poolguard: by an operator, or by its holder."""
+    UNPROVEN = "unproven"
+    """The application that campaigns for it did not prove that it lives."""
 
 
 class RenewFailure(StrEnum):

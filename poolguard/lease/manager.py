@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -20,25 +20,24 @@ from poolguard.core.errors import (
     ShuttingDown,
 )
 from poolguard.lease import terms, wording
-from poolguard.lease.book import (
-    MAX_NAMES,
-    Began,
-    Belief,
-    Book,
-    Confirmed,
-    Ended,
-    Extended,
-    Fact,
-    Forced,
-    GivenUp,
-    Refused,
-    Seen,
-    TimePassed,
-)
-from poolguard.lease.counters import LeaseCounters, RenewFailure
+from poolguard.lease.beliefs import Beliefs
+from poolguard.lease.book import MAX_NAMES, Abandoned, Belief, Forced, GivenUp, Refused, TimePassed
+from poolguard.lease.counters import RenewFailure
+from poolguard.lease.ear import NoEar
 from poolguard.lease.gate import Gate
-from poolguard.lease.store import Granted, HeldBy, Over, Released, Renewed, Spent, Store
-from poolguard.lease.terms import Row, TermKey, Wanted
+from poolguard.lease.store import (
+    ATTEMPT_SECONDS,
+    MIN_ATTEMPT_SECONDS,
+    Granted,
+    HeldBy,
+    Over,
+    Released,
+    Renewed,
+    Spent,
+    Store,
+)
+from poolguard.lease.terms import AT_ONCE, Row, StepDown, TermKey, Wanted
+from poolguard.lease.watcher import MakeListener, Watcher
 from poolguard.settings.model import Leases
 
 log = logging.getLogger(__name__)
@@ -74,20 +73,29 @@ class LeaseManager:
 
     name: Final = "leases"
 
-    def __init__(self, store: Store, settings: Leases, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Leases,
+        clock: Clock,
+        make_ear: MakeListener = NoEar,
+    ) -> None:
         self._store: Final = store
         self._clock: Final = clock
-        self._book: Final = Book()
+        self._beliefs: Final = Beliefs(clock)
         self._gate: Final = Gate(settings.connections)
         self._wishes: Final[OrderedDict[tuple[str, str], int]] = OrderedDict()
         """Which token each wish got: none is granted twice."""
         self._tasks: Final = TaskOwner(self._crashed)
         self._ready: Final = asyncio.Event()
+        self.on_ended: Final = self._beliefs.on_ended
+        """Called at once when a term is believed no longer, whatever the reason."""
+        self.watcher: Final = Watcher(self._look_at, lambda name: self.leader(name) is not None, clock, make_ear)
         self._draining = False
         self._stopped = False
         self.default_ttl_seconds = settings.default_ttl
         """For acquires that don't say; a reload may change it."""
-        self.counters: Final = LeaseCounters(lambda: self._book.views(now=clock.boottime()))
+        self.counters: Final = self._beliefs.counters
         self.last_error = ""
         """Why the store can't be used; empty while it can. Holds no secret."""
 
@@ -103,6 +111,8 @@ class LeaseManager:
         await self._store.open()
         self._tasks.spawn(self._prepare(), name="lease-prepare")
         self._tasks.spawn(self._sweep(), name="lease-sweep")
+        self._tasks.spawn(self.watcher.run(), name="lease-watcher")
+        self._tasks.spawn(self._listen(), name="lease-listen")
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._ready.wait()
@@ -132,44 +142,46 @@ class LeaseManager:
         """
         if self._draining:
             raise ShuttingDown("poolguard stops: it begins no new terms")
-        if self._book.full:
+        if self._beliefs.book.full:
             raise LeaseBusy(f"{MAX_NAMES} leases are held through this poolguard: it takes no more")
         async with self._turn(wish.name, urgent=False) as deadline:
             earlier = self._wishes.get((wish.name, wish.request_id))
-            found = await self._store.acquire(wish, floor=self._book.floor, earlier_token=earlier, deadline=deadline)
+            found = await self._store.acquire(
+                wish, floor=self._beliefs.book.floor, earlier_token=earlier, deadline=deadline
+            )
             match found:
                 case Granted(row, sent_at, replayed):
                     return self._granted(wish, row, sent_at, new=not (replayed and chosen_by_caller))
                 case HeldBy(row):
-                    self._note(Seen(row.name, row.token))
+                    self._shown(row)
                     self.counters.conflicts += 1
                     raise wording.held(row)
                 case Spent(row):
                     if row is not None:
-                        self._note(Seen(row.name, row.token))
+                        self._shown(row)
                     raise wording.lost(row, "the term that this requestId got is over", hint="Use a new requestId.")
                 case _:
                     assert_never(found)
 
     def _granted(self, wish: Wanted, row: Row, sent_at: float, *, new: bool) -> Acquired:
-        if self._book.is_over(row.name, row.token):
+        if self._beliefs.book.is_over(row.name, row.token):
             raise wording.lost(row, "the term that this requestId got was given back", hint="Use a new requestId.")
         self._wishes[wish.name, wish.request_id] = row.token
         if len(self._wishes) > MAX_NAMES:
             self._wishes.popitem(last=False)
-        self._note(_confirmed(row, sent_at))
+        self._confirm(row, sent_at)
         if new:
             self.counters.acquired += 1
         return Acquired(self._trusted(row), new)
 
-    async def renew(self, term: TermKey) -> Standing:
-        """Let exactly *term* run for its whole time to live again.
+    async def renew(self, term: TermKey, metadata: Mapping[str, object] | None = None) -> Standing:
+        """Let exactly *term* run for its whole time to live again; *metadata*, if given, replaces what was kept.
 
         Raises LeaseLost: stop at once. LeaseUnavailable, LeaseUnknown: try again while the last validity lasts.
         """
         began = self._clock.monotonic()
         try:
-            renewed = await self._renew(term)
+            renewed = await self._renew(term, metadata)
         except PoolguardError as error:
             self.counters.renew_failures[_failure_of(error)] += 1
             raise
@@ -178,43 +190,52 @@ class LeaseManager:
         self.counters.renewed += 1
         return renewed
 
-    async def _renew(self, term: TermKey) -> Standing:
-        if self._book.is_over(term.name, term.token):
+    async def _renew(self, term: TermKey, metadata: Mapping[str, object] | None) -> Standing:
+        if self._beliefs.book.is_over(term.name, term.token):
             raise wording.lost(None, "this term is over")
         async with self._turn(term.name, urgent=True) as deadline:
-            answer = await self._store.renew(term, deadline=deadline)
+            answer = await self._store.renew(
+                term, metadata=metadata, attempt_seconds=self._attempt_seconds(term.name), deadline=deadline
+            )
             match answer:
                 case Renewed(row, sent_at):
-                    self._note(_confirmed(row, sent_at))
-                    if self._book.is_over(term.name, term.token):
+                    self._confirm(row, sent_at)
+                    if self._beliefs.book.is_over(term.name, term.token):
                         raise wording.lost(row, "this term was given back meanwhile")
                     return self._trusted(row)
                 case Over(row):
-                    self._note(Refused(term))
+                    self._beliefs.note(Refused(term))
                     if row is not None:
-                        self._note(Seen(row.name, row.token))
+                        self._shown(row)
                     raise wording.lost(row, wording.why_over(row, term))
                 case _:
                     assert_never(answer)
 
-    async def release(self, term: TermKey) -> None:
+    def _attempt_seconds(self, name: str) -> float:
+        """Half of what trust is left: two attempts, on two connections, before it has run out."""
+        belief = self.leader(name)
+        left = self.trust_seconds(belief) / 2 if belief is not None else ATTEMPT_SECONDS
+        return min(ATTEMPT_SECONDS, max(MIN_ATTEMPT_SECONDS, left))
+
+    async def release(self, term: TermKey, how: StepDown = AT_ONCE) -> None:
         """Give *term* back. Trust in it ends at once, whatever PostgreSQL then answers.
 
         Raises LeaseLost if another term is the latest, LeaseNotFound, LeaseUnavailable, LeaseUnknown.
         """
-        self._note(GivenUp(term))
+        self._beliefs.note(GivenUp(term))
         async with self._turn(term.name, urgent=True) as deadline:
             # Once more: a renewal that was ahead in the queue may have been answered meanwhile.
-            self._note(GivenUp(term))
-            answer = await self._store.release(term, deadline=deadline)
+            self._beliefs.note(GivenUp(term))
+            answer = await self._store.release(term, how, deadline=deadline)
         match answer:
             case Released(row):
+                self.watcher.saw(row)
                 self.counters.released += 1
                 log.info("lease released", extra={"lease": row.name, "holder": term.holder, "token": row.token})
             case Over(row):
                 if row is None:
                     raise wording.not_found(term.name)
-                self._note(Seen(row.name, row.token))
+                self._shown(row)
                 raise wording.lost(row, "another term is the latest: there is nothing of yours to release")
             case _:
                 assert_never(answer)
@@ -230,10 +251,11 @@ class LeaseManager:
             row = await self._store.read(name, deadline=deadline)
             if row is None or row.holder is None:
                 raise LeaseNotFound(f"nobody holds lease {name!r}")
-            answer = await self._store.release(TermKey(name, row.holder, row.token), deadline=deadline)
+            answer = await self._store.release(TermKey(name, row.holder, row.token), AT_ONCE, deadline=deadline)
             if isinstance(answer, Over):
                 raise LeaseUnavailable("the lease changed hands in this very moment: nothing was changed")
-            self._note(Forced(name, row.token))
+            self.watcher.saw(answer.row)
+            self._beliefs.note(Forced(name, row.token))
         log.warning(
             "lease released by force",
             extra={"lease": name, "holder": row.holder, "token": row.token, "actor": actor},
@@ -247,7 +269,7 @@ class LeaseManager:
             row = await self._store.read(name, deadline=deadline)
         if row is None:
             raise wording.not_found(name)
-        self._note(Seen(row.name, row.token))
+        self._shown(row)
         return Standing(row, max(0.0, row.valid_for_seconds))
 
     async def list(self, *, after: str = "", prefix: str = "", limit: int = 100) -> Sequence[Standing]:
@@ -256,13 +278,30 @@ class LeaseManager:
             rows = await self._store.read_all(after=after, prefix=prefix, limit=limit, deadline=deadline)
         return [Standing(row, max(0.0, row.valid_for_seconds)) for row in rows]
 
+    async def ask_to_step_down(self, name: str, how: StepDown) -> Row:
+        """Leave word for the holder of *name*, which its poolguard finds at once or at its next renewal.
+
+        Raises LeaseNotFound if nobody holds it, LeaseUnavailable, LeaseUnknown.
+        """
+        async with self._turn(name, urgent=True) as deadline:
+            row = await self._store.ask_to_step_down(name, how, deadline=deadline)
+        if row is None:
+            raise LeaseNotFound(f"nobody holds lease {name!r}")
+        log.info("lease holder asked to step down", extra={"lease": name, "holder": row.holder, "token": row.token})
+        self._shown(row)
+        return row
+
+    def abandon(self, term: TermKey) -> None:
+        """Stop relying on *term*, whose holder seems to be dead. It is not released: that holder may yet wake up."""
+        self._beliefs.note(Abandoned(term))
+
     def leader(self, name: str) -> Belief | None:
         """Return the term of *name* if it is held through this process and trusted now. From memory."""
-        return self._book.leader(name, now=self._clock.boottime())
+        return self._beliefs.leader(name)
 
     def trust_seconds(self, belief: Belief) -> float:
         """How long *belief* may still be relied on; never below 0."""
-        return max(0.0, belief.trusted_until - self._clock.boottime())
+        return self._beliefs.trust_seconds(belief)
 
     # Inside
 
@@ -276,29 +315,33 @@ class LeaseManager:
         async with self._gate.turn(name, urgent=urgent, seconds=REQUEST_SECONDS):
             yield deadline
 
-    def _trusted(self, row: Row) -> Standing:
-        belief = self._book.leader(row.name, now=self._clock.boottime())
-        mine = belief is not None and belief.token == row.token
-        return Standing(row, self.trust_seconds(belief) if belief is not None and mine else 0.0)
+    async def _look_at(self, names: Sequence[str]) -> Sequence[Row]:
+        async with self._turn(None, urgent=False) as deadline:
+            rows = await self._store.read_some(names, deadline=deadline)
+        for row in rows:
+            self._shown(row)
+        return rows
 
-    def _note(self, fact: Fact) -> None:
-        for change in self._book.take(fact, now=self._clock.boottime()):
-            match change:
-                case Began(belief):
-                    log.info("lease held", extra=_facts(belief))
-                case Ended(belief, reason):
-                    if reason is not None:  # else it was given back: release() says so, once PostgreSQL has
-                        self.counters.lost[reason] += 1
-                        log.warning("lease lost", extra={**_facts(belief), "reason": reason.value})
-                case Extended():
-                    pass
-                case _:
-                    assert_never(change)
+    def _trusted(self, row: Row) -> Standing:
+        return Standing(row, self._beliefs.trust_in(row))
+
+    def _confirm(self, row: Row, sent_at: float) -> None:
+        self._beliefs.confirm(row, sent_at)
+        self.watcher.saw(row)
+        self.watcher.wanted.set()
+
+    def _shown(self, row: Row) -> None:
+        self._beliefs.shown(row)
+        self.watcher.saw(row)
+
+    async def _listen(self) -> None:
+        await self.watcher.wanted.wait()
+        await self.watcher.listener.run()
 
     async def _sweep(self) -> None:
         due = self._clock.monotonic()
         while True:
-            self._note(TimePassed())
+            self._beliefs.note(TimePassed())
             due = max(due + _SWEEP_SECONDS, self._clock.monotonic())
             await self._clock.sleep_until(due)
 
@@ -322,23 +365,6 @@ class LeaseManager:
     def _crashed(self, task: str, error: BaseException) -> None:
         self.last_error = f"{task} failed: {type(error).__name__}"
         log.error("lease task failed", extra={"task": task}, exc_info=error)
-
-
-def _confirmed(row: Row, sent_at: float) -> Confirmed:
-    assert row.holder is not None, "a confirmed term has a holder"
-    return Confirmed(
-        name=row.name,
-        holder=row.holder,
-        token=row.token,
-        transitions=row.transitions,
-        ttl_seconds=row.ttl_seconds,
-        valid_for_seconds=row.valid_for_seconds,
-        sent_at=sent_at,
-    )
-
-
-def _facts(belief: Belief) -> dict[str, object]:
-    return {"lease": belief.name, "holder": belief.holder, "token": belief.token}
 
 
 def _failure_of(error: PoolguardError) -> RenewFailure:

@@ -6,6 +6,8 @@ from poolguard.lease.terms import MAX_TOKEN
 
 TABLE: Final = "lease"
 SEQUENCE: Final = "lease_token"
+CHANNEL: Final = "poolguard_lease"
+"""What is notified of a release, with the lease's name: one channel for all schemas of a database."""
 
 _DDL: Final = """\
 -- poolguard's leases. Safe to run again. Whoever poolguard connects as needs:
@@ -38,6 +40,15 @@ CREATE TABLE IF NOT EXISTS {schema}.lease (
   autovacuum_vacuum_scale_factor = 0,
   autovacuum_vacuum_threshold = 200
 );
+
+-- For followers, and for a holder that steps down.
+ALTER TABLE {schema}.lease
+  ADD COLUMN IF NOT EXISTS version        bigint  NOT NULL DEFAULT 0,
+  ADD COLUMN IF NOT EXISTS step_down      boolean NOT NULL DEFAULT false,
+  ADD COLUMN IF NOT EXISTS hold_off       interval,
+  ADD COLUMN IF NOT EXISTS hold_off_until timestamptz,
+  ADD COLUMN IF NOT EXISTS stepped_down   text,
+  ADD COLUMN IF NOT EXISTS preferred      text;
 
 COMMENT ON TABLE {schema}.lease IS 'Leases held through poolguard: one row a name, kept for ever';
 """

@@ -1,6 +1,6 @@
 """The leases in PostgreSQL: each request on a connection of its own few, tried again while that can't do harm."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
@@ -12,7 +12,7 @@ from poolguard.lease import rules, schema, statements
 from poolguard.lease.connection import Fault, LeaseConnection, fault_of, told
 from poolguard.lease.line import AttemptTimeout, Line, NoConnection
 from poolguard.lease.statements import Statements
-from poolguard.lease.terms import Row, TermKey, Wanted
+from poolguard.lease.terms import AT_ONCE, Row, StepDown, TermKey, Wanted
 from poolguard.settings.model import Leases
 
 T = TypeVar("T")
@@ -20,6 +20,8 @@ Work = Callable[[LeaseConnection], Awaitable[T]]
 
 ATTEMPT_SECONDS: Final = 2.0
 """What one attempt may take before its connection is given up and the next one is tried."""
+MIN_ATTEMPT_SECONDS: Final = 0.5
+"""Not less, however little trust is left: a renewal that comes late is still worth having."""
 _PREPARE_SECONDS: Final = 15.0
 _MAX_ATTEMPTS: Final = 8
 PRINT_SCHEMA: Final = "Let a DBA run the output of `poolguard print-schema --sql` and grant what it names."
@@ -37,7 +39,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class HeldBy:
-    """Somebody else's term runs."""
+    """Somebody else's term runs, or the last one's hold-off does (then `row.held_off` is there)."""
 
     row: Row
 
@@ -95,16 +97,31 @@ class Store(Protocol):
         """Begin a term if nobody's runs; its token is above *floor*."""
         ...
 
-    async def renew(self, term: TermKey, *, deadline: float) -> Renewed | Over:
-        """Let exactly *term* run for its whole time to live again."""
+    async def renew(
+        self,
+        term: TermKey,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+        deadline: float,
+    ) -> Renewed | Over:
+        """Let exactly *term* run for its whole time to live again; *metadata*, if given, replaces what was kept."""
         ...
 
-    async def release(self, term: TermKey, *, deadline: float) -> Released | Over:
-        """End exactly *term*; again does no harm."""
+    async def release(self, term: TermKey, how: StepDown = AT_ONCE, *, deadline: float) -> Released | Over:
+        """End exactly *term*; again does no harm. Wakes those who watch."""
+        ...
+
+    async def ask_to_step_down(self, name: str, how: StepDown, *, deadline: float) -> Row | None:
+        """Leave word for whoever holds *name* now; None: nobody does. Wakes those who watch."""
         ...
 
     async def read(self, name: str, *, deadline: float) -> Row | None:
         """Return the lease as it stands."""
+        ...
+
+    async def read_some(self, names: Sequence[str], *, deadline: float) -> Sequence[Row]:
+        """Return those of *names* that exist, in any order."""
         ...
 
     async def read_all(self, *, after: str, prefix: str, limit: int, deadline: float) -> Sequence[Row]:
@@ -118,6 +135,7 @@ class LeaseStore:
     def __init__(self, conninfo: str, settings: Leases, clock: Clock) -> None:
         self._schema: Final = settings.schema
         self._create: Final = settings.create_schema
+        self._grace: Final = settings.failover_grace
         self._sql: Final = Statements(settings.schema)
         self._clock: Final = clock
         self._line: Final = Line(conninfo, settings.connections)
@@ -137,7 +155,8 @@ class LeaseStore:
             return
         if not self._create:
             raise LeaseUnavailable(
-                f"schema {self._schema!r} has no lease table, and leases.create_schema is false", hint=PRINT_SCHEMA
+                f"schema {self._schema!r} has no lease table of this version, and leases.create_schema is false",
+                hint=PRINT_SCHEMA,
             )
         await self._run(self._create_all, deadline=deadline, attempt_seconds=_PREPARE_SECONDS)
 
@@ -147,27 +166,40 @@ class LeaseStore:
         """Begin a term if nobody's runs. A lost answer is found again: the wish carries its own id."""
 
         async def work(connection: LeaseConnection) -> Granted | HeldBy | Spent:
-            sent_at = self._clock.boottime()
-            row = await self._one(connection, self._sql.read, {"name": wish.name})
-            decision = rules.judge(row, wish, timeline=connection.timeline, earlier_token=earlier_token)
-            if not isinstance(decision, rules.Take | rules.Grace):
-                return _answer(decision, row, sent_at)
-            return await self._take(connection, wish, floor=floor, earlier_token=earlier_token)
+            names = list(wish.slot_names)
+            while True:
+                sent_at = self._clock.boottime()
+                found = {row.name: row for row in await self._some(connection, names)}
+                name, decision = rules.pick(
+                    {name: found.get(name) for name in names},
+                    wish,
+                    timeline=connection.timeline,
+                    earlier_token=earlier_token,
+                    grace=self._grace,
+                )
+                if not isinstance(decision, rules.Take | rules.Grace):
+                    return _answer(decision, found.get(name), sent_at)
+                answer = await self._take(connection, wish, name, floor=floor, earlier_token=earlier_token)
+                names.remove(name)
+                if not isinstance(answer, HeldBy) or not names:
+                    return answer
 
         return await self._run(work, deadline=deadline)
 
     async def _take(
-        self, connection: LeaseConnection, wish: Wanted, *, floor: int, earlier_token: int | None
+        self, connection: LeaseConnection, wish: Wanted, name: str, *, floor: int, earlier_token: int | None
     ) -> Granted | HeldBy | Spent:
         async with connection.transaction():
-            await connection.execute(self._sql.introduce, {"name": wish.name})
-            await connection.execute(self._sql.lock, {"name": wish.name})
+            await connection.execute(self._sql.introduce, {"name": name})
+            await connection.execute(self._sql.lock, {"name": name})
             sent_at = self._clock.boottime()
-            row = await self._one(connection, self._sql.read, {"name": wish.name})
+            row = await self._one(connection, self._sql.read, {"name": name})
             if row is None:
                 raise LeaseUnavailable("the lease's row was deleted by somebody in this very moment")
-            decision = rules.judge(row, wish, timeline=connection.timeline, earlier_token=earlier_token)
-            parameters = statements.of_wish(wish, timeline=connection.timeline, floor=floor)
+            decision = rules.judge(
+                row, wish, timeline=connection.timeline, earlier_token=earlier_token, grace=self._grace
+            )
+            parameters = statements.of_wish(wish, name, timeline=connection.timeline, floor=floor)
             match decision:
                 case rules.Take():
                     taken = await self._one(connection, self._sql.take, parameters)
@@ -180,11 +212,18 @@ class LeaseStore:
                 case _:
                     return _answer(decision, row, sent_at)
 
-    async def renew(self, term: TermKey, *, deadline: float) -> Renewed | Over:
+    async def renew(
+        self,
+        term: TermKey,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+        deadline: float,
+    ) -> Renewed | Over:
         """Let *term* run on, if PostgreSQL's clock, read once the row is ours, says that it still runs."""
 
         async def work(connection: LeaseConnection) -> Renewed | Over:
-            parameters = statements.of_term(term, timeline=connection.timeline)
+            parameters = statements.of_term(term, timeline=connection.timeline, grace=self._grace, metadata=metadata)
             sent_at = self._clock.boottime()
             try:
                 async with connection.transaction():
@@ -199,13 +238,13 @@ class LeaseStore:
                 return Over(row)
             return Over(await self._one(connection, self._sql.read, {"name": term.name}))
 
-        return await self._run(work, deadline=deadline)
+        return await self._run(work, deadline=deadline, attempt_seconds=attempt_seconds)
 
-    async def release(self, term: TermKey, *, deadline: float) -> Released | Over:
+    async def release(self, term: TermKey, how: StepDown = AT_ONCE, *, deadline: float) -> Released | Over:
         """End *term* now; the row stays, and its token with it."""
 
         async def work(connection: LeaseConnection) -> Released | Over:
-            released = await self._one(connection, self._sql.release, statements.of_term(term))
+            released = await self._one(connection, self._sql.release, statements.of_term(term, how=how))
             if released is not None:
                 return Released(released)
             row = await self._one(connection, self._sql.read, {"name": term.name})
@@ -215,11 +254,27 @@ class LeaseStore:
 
         return await self._run(work, deadline=deadline)
 
+    async def ask_to_step_down(self, name: str, how: StepDown, *, deadline: float) -> Row | None:
+        """Leave word for whoever holds *name* now; None: nobody does."""
+
+        async def work(connection: LeaseConnection) -> Row | None:
+            return await self._one(connection, self._sql.ask, statements.of_step_down(name, how))
+
+        return await self._run(work, deadline=deadline)
+
     async def read(self, name: str, *, deadline: float) -> Row | None:
         """Return the lease as it stands; None if nobody has ever held it."""
 
         async def work(connection: LeaseConnection) -> Row | None:
             return await self._one(connection, self._sql.read, {"name": name})
+
+        return await self._run(work, deadline=deadline, writes=False)
+
+    async def read_some(self, names: Sequence[str], *, deadline: float) -> Sequence[Row]:
+        """Return those of *names* that exist, in any order."""
+
+        async def work(connection: LeaseConnection) -> Sequence[Row]:
+            return await self._some(connection, names)
 
         return await self._run(work, deadline=deadline, writes=False)
 
@@ -235,8 +290,8 @@ class LeaseStore:
     async def _usable(self, connection: LeaseConnection) -> bool:
         try:
             record = await (await connection.execute(self._sql.probe)).fetchone()
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            return False
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName):
+            return False  # not there, or of an earlier version
         if record is None or not record["allowed"]:
             raise LeaseUnavailable(
                 f"this role may not read and write the lease table in schema {self._schema!r}", hint=PRINT_SCHEMA
@@ -253,6 +308,10 @@ class LeaseStore:
     async def _one(self, connection: LeaseConnection, statement: object, parameters: dict[str, object]) -> Row | None:
         record = await (await connection.execute(statement, parameters)).fetchone()  # type: ignore[call-overload]
         return None if record is None else statements.row_of(record)
+
+    async def _some(self, connection: LeaseConnection, names: Sequence[str]) -> Sequence[Row]:
+        found = await connection.execute(self._sql.read_some, {"names": list(names)})
+        return [statements.row_of(record) for record in await found.fetchall()]
 
     async def _run(
         self,
@@ -316,7 +375,7 @@ def _answer(decision: rules.Decision, row: Row | None, sent_at: float) -> Grante
         case rules.Replay():
             assert row is not None, "only a row can be replayed"
             return Granted(row, sent_at, replayed=True)
-        case rules.Held():
+        case rules.Held() | rules.Wait():
             assert row is not None, "only a row can be held"
             return HeldBy(row)
         case rules.Spent():

@@ -12,12 +12,14 @@ from poolguard.core.errors import InvalidLease
 MIN_TTL_SECONDS: Final = 2.0
 MAX_TTL_SECONDS: Final = 86_400.0
 MAX_METADATA_BYTES: Final = 4096
+MAX_SLOTS: Final = 64
+MAX_HOLD_OFF_SECONDS: Final = 3600.0
 MAX_TOKEN: Final = 2**53 - 1
 """What a JSON number holds in every language."""
 
 NAME_PART: Final = re.compile(r"[A-Za-z0-9._:/-]{0,128}")
 """Any beginning of a name, the empty one too."""
-_RESERVED_ENDINGS: Final = frozenset({"renew", "events"})
+_RESERVED_ENDINGS: Final = frozenset({"renew", "events", "campaign", "step-down"})
 """Last path segments that mean something else in the HTTP API."""
 _HOLDER_LENGTH: Final = 256
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -41,11 +43,50 @@ class Row:
     metadata: Mapping[str, object] | None
     valid_for_seconds: float
     """What was left of the term when PostgreSQL answered; 0 or less: over."""
+    version: int = 0
+    """Grows with every change but a plain renewal."""
+    step_down: "StepDown | None" = None
+    """The holder was asked to step down, this way, and has not yet."""
+    held_off: "HoldOff | None" = None
+    """After a step-down, while it lasts: who may not begin a term."""
 
     @property
     def running(self) -> bool:
         """Whether somebody's term had not ended."""
         return self.holder is not None and self.valid_for_seconds > 0
+
+    @property
+    def index(self) -> int:
+        """Grows with everything that a watcher wants to know of, the end of a term by time too."""
+        return 2 * self.version + (not self.running)
+
+
+@dataclass(frozen=True, slots=True)
+class StepDown:
+    """How a holder gives its term up: who may have the next one."""
+
+    hold_off_seconds: float = 0.0
+    """For so long *preferred* alone may begin a term or, without one, everybody but the holder that steps down."""
+    preferred: str | None = None
+
+
+AT_ONCE: Final = StepDown()
+"""Anybody may have the next term."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOff:
+    """A hold-off that runs."""
+
+    seconds: float
+    """What was left of it when PostgreSQL answered."""
+    holder: str
+    """Who stepped down."""
+    preferred: str | None
+
+    def admits(self, holder: str) -> bool:
+        """Whether *holder* may begin a term all the same."""
+        return holder != self.holder if self.preferred is None else holder == self.preferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +99,13 @@ class Wanted:
     request_id: str
     """Names this wish: repeated, it gets the same term, never a second one."""
     metadata: Mapping[str, object] | None = None
+    slots: int = 1
+    """How many terms may run at once, each a lease of its own: `slot_names`."""
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """The leases of which any one will do."""
+        return (self.name,) if self.slots == 1 else tuple(f"{self.name}/{slot}" for slot in range(self.slots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +124,19 @@ def wanted(
     ttl_seconds: object,
     request_id: object,
     metadata: object = None,
+    slots: object = 1,
 ) -> Wanted:
     """Check everything a caller said of a wish; raises InvalidLease that names the field and its limits."""
-    return Wanted(
+    wish = Wanted(
         name=check_name(name),
         holder=check_holder(holder),
         ttl_seconds=check_ttl(ttl_seconds),
         request_id=check_request_id(request_id),
         metadata=check_metadata(metadata),
+        slots=check_slots(slots),
     )
+    check_name(wish.slot_names[-1])
+    return wish
 
 
 def term_key(*, name: str, holder: object, token: object) -> TermKey:
@@ -128,6 +180,24 @@ def check_ttl(seconds: object) -> float:
             hint="Below 2 seconds a slow answer would already cost the lease.",
         )
     return float(seconds)
+
+
+def check_slots(slots: object) -> int:
+    """Return *slots* if a name may have so many, else raise InvalidLease."""
+    if isinstance(slots, bool) or not isinstance(slots, int) or not 1 <= slots <= MAX_SLOTS:
+        raise InvalidLease(f"slots must be a whole number from 1 to {MAX_SLOTS}")
+    return slots
+
+
+def step_down(*, hold_off_seconds: object, preferred: object) -> StepDown:
+    """Check how a holder is to step down; raises InvalidLease."""
+    if (
+        isinstance(hold_off_seconds, bool)
+        or not isinstance(hold_off_seconds, int | float)
+        or not 0 <= hold_off_seconds <= MAX_HOLD_OFF_SECONDS
+    ):
+        raise InvalidLease(f"holdOffSeconds must be a number from 0 to {MAX_HOLD_OFF_SECONDS:g}")
+    return StepDown(float(hold_off_seconds), None if preferred is None else check_holder(preferred))
 
 
 def check_token(token: object) -> int:

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from poolguard.core.errors import LeaseHeld, LeaseLost, LeaseNotFound
+from poolguard.core.errors import LeaseHeld, LeaseHeldOff, LeaseLost, LeaseNotFound
 from poolguard.lease.terms import Row, TermKey
 
 
@@ -12,7 +12,15 @@ def _ms(row: Row) -> int:
 
 
 def held(row: Row) -> LeaseHeld:
-    """Name the holder of *row*, whose term runs, and what is left of it."""
+    """Name the holder of *row*, whose term runs, and what is left of it; or for how long the caller must wait."""
+    if row.held_off is not None:
+        first = "all but the holder that stepped down" if row.held_off.preferred is None else "a preferred holder"
+        return LeaseHeldOff(
+            f"lease {row.name!r} is free, for {first}",
+            holder=None,
+            valid_for_ms=ceil(row.held_off.seconds * 1000),
+            hint="Try again when validForMs have passed.",
+        )
     return LeaseHeld(
         f"lease {row.name!r} is held by another term",
         holder=row.holder,

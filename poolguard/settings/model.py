@@ -177,6 +177,8 @@ class Leases:
     schema: Name = "poolguard"
     create_schema: bool = True
     default_ttl: Annotated[Seconds, Field(ge=2, le=86400)] = 15.0
+    listen: bool = True
+    failover_grace: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,8 @@ WORDS: Final[Mapping[str, str]] = {
     "leases.schema": "PostgreSQL schema of the lease table.",
     "leases.create_schema": "Create schema and table at start. false: run `poolguard print-schema --sql`.",
     "leases.default_ttl": "How long a lease holds when the request does not say.",
+    "leases.listen": "One more connection, once leases are held or watched, to LISTEN for releases by others.",
+    "leases.failover_grace": "After a failover, let each term run for its whole time again before it can be taken.",
     "observer.enabled": "Whether one connection looks at who waits for whose lock (/v1/locks, idle_blocker).",
     "observer.interval": "How long between two looks. It collects only when somebody waits.",
     "limits.max_clients": "Client connections at once. One more gets ERROR 53300.",

@@ -35,4 +35,8 @@ long answers are rendered in slices. Answers hold fingerprints of statements, ne
 - `readiness`: whether poolguard is ready, and why not. Pure.
 - `leases`: handlers of the lease API.
 - `lease_schemas`: the lease API's bodies and answers.
+- `lease_watching`: leases as they change: the long poll and the stream of events.
+- `elections`: handlers of campaigns and step-downs.
+- `election_schemas`: their bodies and answers.
+- `streams`: server-sent events.
 """

@@ -11,8 +11,8 @@ from poolguard.lease.book import Belief
 from poolguard.lease.manager import Standing
 from poolguard.lease.terms import TermKey, Wanted
 
-ACQUIRE_KEYS: Final = ("holderIdentity", "leaseDurationSeconds", "requestId", "metadata")
-RENEW_KEYS: Final = ("holderIdentity", "token")
+ACQUIRE_KEYS: Final = ("holderIdentity", "leaseDurationSeconds", "requestId", "metadata", "slots")
+RENEW_KEYS: Final = ("holderIdentity", "token", "metadata")
 RELEASE_KEYS: Final = ("holderIdentity", "token")
 PAGE_KEYS: Final = ("after", "prefix", "limit")
 
@@ -31,13 +31,15 @@ def parse_acquire(given: Mapping[str, object], *, name: str, default_ttl_seconds
         ttl_seconds=default_ttl_seconds if ttl_seconds is None else ttl_seconds,
         request_id=str(uuid4()) if request_id is None else request_id,
         metadata=given.get("metadata"),
+        slots=given.get("slots", 1),
     )
     return wish, request_id is not None
 
 
-def parse_renew(given: Mapping[str, object], *, name: str) -> TermKey:
-    """Read the body of a renewal. Raises InvalidLease."""
-    return terms.term_key(name=name, holder=given.get("holderIdentity"), token=given.get("token"))
+def parse_renew(given: Mapping[str, object], *, name: str) -> tuple[TermKey, Mapping[str, object] | None]:
+    """Read the body of a renewal: the term, and metadata that replaces what was kept. Raises InvalidLease."""
+    term = terms.term_key(name=name, holder=given.get("holderIdentity"), token=given.get("token"))
+    return term, terms.check_metadata(given.get("metadata"))
 
 
 def parse_release(query: Mapping[str, str], *, name: str) -> TermKey:
@@ -70,6 +72,7 @@ def lease(standing: Standing) -> dict[str, object]:
         "token": row.token,
         "validForMs": int(standing.valid_for_seconds * 1000),
         "metadata": row.metadata,
+        "stepDownRequested": row.step_down is not None,
     }
 
 

@@ -1,28 +1,32 @@
 """The lease API over HTTP: parse, ask the manager, render. Errors are raised, and mapped where all errors are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp import web
 
+from poolguard.core.clock import Clock
 from poolguard.core.errors import NotAllowed, NotLeader
 from poolguard.lease import terms
-from poolguard.lease.manager import LeaseManager
+from poolguard.lease.manager import LeaseManager, Standing
 from poolguard.web import lease_schemas as schemas
 from poolguard.web import queries
+from poolguard.web.lease_watching import INDEX, WATCH_KEYS, LeaseWatching, index_of_page, parse_watch, with_index
 from poolguard.web.replies import reply, reply_list
+from poolguard.web.streams import client_gone
 
 _NAME: Final = "{name:.+}"
 """Slashes may stand as they are or as %2F."""
 
 
-def lease_routes(manager: LeaseManager, *, admin_token: Callable[[], str]) -> list[web.RouteDef]:
+def lease_routes(manager: LeaseManager, clock: Clock, *, admin_token: Callable[[], str]) -> list[web.RouteDef]:
     """Return the routes. Force release exists only while *admin_token* is not empty; that requests to /v1/admin carry
     it is seen to by `guardrails`, through which all of them pass.
     """
-    handlers = _Handlers(manager, admin_token)
+    handlers = _Handlers(manager, clock, admin_token)
     return [
         web.get("/v1/leases", handlers.every),
+        web.get(f"/v1/leases/{_NAME}/events", handlers.events),
         web.get(f"/v1/leases/{_NAME}", handlers.get),
         web.put(f"/v1/leases/{_NAME}", handlers.acquire),
         web.delete(f"/v1/leases/{_NAME}", handlers.release),
@@ -33,8 +37,9 @@ def lease_routes(manager: LeaseManager, *, admin_token: Callable[[], str]) -> li
 
 
 class _Handlers:
-    def __init__(self, manager: LeaseManager, admin_token: Callable[[], str]) -> None:
+    def __init__(self, manager: LeaseManager, clock: Clock, admin_token: Callable[[], str]) -> None:
         self._manager = manager
+        self._watching = LeaseWatching(manager, clock)
         self._admin_token = admin_token
 
     async def acquire(self, request: web.Request) -> web.Response:
@@ -44,11 +49,13 @@ class _Handlers:
             default_ttl_seconds=self._manager.default_ttl_seconds,
         )
         acquired = await self._manager.acquire(wish, chosen_by_caller=chosen)
-        return reply(schemas.lease(acquired.standing), status=201 if acquired.new else 200)
+        return with_index(acquired.standing, status=201 if acquired.new else 200)
 
     async def renew(self, request: web.Request) -> web.Response:
-        term = schemas.parse_renew(await queries.json_object(request, schemas.RENEW_KEYS), name=_name(request))
-        return reply(schemas.lease(await self._manager.renew(term)))
+        term, metadata = schemas.parse_renew(
+            await queries.json_object(request, schemas.RENEW_KEYS), name=_name(request)
+        )
+        return with_index(await self._manager.renew(term, metadata))
 
     async def release(self, request: web.Request) -> web.Response:
         queries.only(request.query, schemas.RELEASE_KEYS)
@@ -56,14 +63,30 @@ class _Handlers:
         return web.Response(status=204)
 
     async def get(self, request: web.Request) -> web.Response:
-        return reply(schemas.lease(await self._manager.get(_name(request))))
+        queries.only(request.query, WATCH_KEYS)
+        index, seconds = parse_watch(request.query)
+        name = _name(request)
+        if index is None:
+            return with_index(await self._manager.get(name))
+        return with_index(await self._watching.one(name, index, seconds, gone=lambda: client_gone(request)))
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        queries.only(request.query, ())
+        return await self._watching.events(request, _name(request))
 
     async def every(self, request: web.Request) -> web.Response:
-        queries.only(request.query, schemas.PAGE_KEYS)
+        queries.only(request.query, (*schemas.PAGE_KEYS, *WATCH_KEYS))
         after, prefix, limit = schemas.parse_page(request.query)
-        found = await self._manager.list(after=after, prefix=prefix, limit=limit)
+        index, seconds = parse_watch(request.query)
+
+        async def read() -> Sequence[Standing]:
+            return await self._manager.list(after=after, prefix=prefix, limit=limit)
+
+        found = await (read() if index is None else self._watching.page(read, index, seconds))
         following = found[-1].row.name if len(found) == limit else None
-        return await reply_list("leases", found, schemas.lease, next=following)
+        answer = await reply_list("leases", found, schemas.lease, next=following)
+        answer.headers[INDEX] = str(index_of_page(found))
+        return answer
 
     async def leader(self, request: web.Request) -> web.Response:
         name = terms.check_name(_name(request))

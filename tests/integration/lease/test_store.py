@@ -8,7 +8,7 @@ import pytest
 
 from poolguard.core.errors import LeaseUnavailable
 from poolguard.lease.store import Granted, HeldBy, LeaseStore, Over, Released, Renewed, Spent
-from poolguard.lease.terms import TermKey, Wanted
+from poolguard.lease.terms import StepDown, TermKey, Wanted
 from tests.integration.lease.conftest import MakeStore, soon, wish
 from tests.support.cluster import Database
 from tests.support.eventually import eventually_async
@@ -273,3 +273,69 @@ async def test_two_connections_are_open_from_the_start_with_the_name_that_dbas_s
         return found == (2,)
 
     await eventually_async(backends)
+
+
+async def test_table_of_an_earlier_version_is_brought_up_to_date(store: LeaseStore, database: Database) -> None:
+    term = await granted(store, wish())
+    with database.connect() as admin:
+        admin.execute(
+            "ALTER TABLE poolguard.lease DROP version, DROP step_down, DROP hold_off, DROP hold_off_until,"
+            " DROP stepped_down, DROP preferred"
+        )
+    await store.prepare()
+    assert isinstance(await store.renew(term, deadline=soon()), Renewed)
+    found = await store.read("a", deadline=soon())
+    assert found is not None
+    assert (found.version, found.step_down, found.held_off) == (0, None, None)
+
+
+async def test_version_grows_with_every_change_but_a_plain_renewal(store: LeaseStore) -> None:
+    term = await granted(store, wish())
+    seen = []
+
+    async def look() -> None:
+        found = await store.read("a", deadline=soon())
+        assert found is not None
+        seen.append((found.version, found.index))
+
+    await look()
+    await store.renew(term, deadline=soon())
+    await look()
+    await store.renew(term, metadata={"k": 1}, deadline=soon())
+    await look()
+    await store.renew(term, metadata={"k": 1}, deadline=soon())
+    await look()
+    await store.ask_to_step_down("a", StepDown(5.0, "pod-2"), deadline=soon())
+    await look()
+    await store.release(term, StepDown(5.0, "pod-2"), deadline=soon())
+    await look()
+    assert seen == [(1, 2), (1, 2), (2, 4), (2, 4), (3, 6), (4, 9)]
+
+
+async def test_hold_off_is_on_the_clock_of_postgresql(store: LeaseStore, database: Database) -> None:
+    term = await granted(store, wish())
+    await store.release(term, StepDown(30.0), deadline=soon())
+    answer = await acquire(store, wish(request_id="r2"))
+    assert isinstance(answer, HeldBy)
+    assert answer.row.held_off is not None
+    assert 25 < answer.row.held_off.seconds <= 30
+    other = await granted(store, wish(holder="pod-2", request_id="r3"))
+    await store.release(other, StepDown(30.0, preferred="pod-3"), deadline=soon())
+    assert isinstance(await acquire(store, wish(request_id="r4")), HeldBy)
+    assert isinstance(await acquire(store, wish(holder="pod-2", request_id="r5")), HeldBy)
+    with database.connect() as admin:
+        admin.execute("UPDATE poolguard.lease SET hold_off_until = clock_timestamp()")
+    await granted(store, wish(request_id="r6"))
+
+
+async def test_of_a_lease_with_slots_each_contender_gets_one_until_none_is_left(store: LeaseStore) -> None:
+    wishes = [Wanted(name="w", holder=f"pod-{n}", ttl_seconds=30.0, request_id=f"r{n}", slots=3) for n in range(8)]
+    answers = await asyncio.gather(*(acquire(store, wanted) for wanted in wishes))
+    won = [answer.row for answer in answers if isinstance(answer, Granted)]
+    assert sorted(row.name for row in won) == ["w/0", "w/1", "w/2"]
+    assert len({row.token for row in won}) == 3
+    assert sum(isinstance(answer, HeldBy) for answer in answers) == 5
+    winner = next(wanted for wanted in wishes if wanted.holder == won[0].holder)
+    again = await acquire(store, winner)
+    assert isinstance(again, Granted)
+    assert (again.replayed, again.row.name, again.row.token) == (True, won[0].name, won[0].token)

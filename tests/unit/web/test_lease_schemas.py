@@ -17,9 +17,17 @@ def acquire(given: Mapping[str, object]) -> tuple[Wanted, bool]:
 
 
 def test_an_acquire_is_read_whole() -> None:
-    given = {"holderIdentity": "pod-1", "leaseDurationSeconds": 30, "requestId": "r-1", "metadata": {"zone": "a"}}
+    given = {
+        "holderIdentity": "pod-1",
+        "leaseDurationSeconds": 30,
+        "requestId": "r-1",
+        "metadata": {"zone": "a"},
+        "slots": 2,
+    }
     assert given.keys() == set(lease_schemas.ACQUIRE_KEYS)
-    wish = Wanted(name="jobs/nightly", holder="pod-1", ttl_seconds=30.0, request_id="r-1", metadata={"zone": "a"})
+    wish = Wanted(
+        name="jobs/nightly", holder="pod-1", ttl_seconds=30.0, request_id="r-1", metadata={"zone": "a"}, slots=2
+    )
     assert acquire(given) == (wish, True)
 
 
@@ -52,7 +60,7 @@ def test_a_bad_acquire_is_told_which_field(change: dict[str, object], field: str
 
 def test_renew_and_release_name_one_term() -> None:
     term = TermKey("jobs", "pod-1", 7)
-    assert lease_schemas.parse_renew({"holderIdentity": "pod-1", "token": 7}, name="jobs") == term
+    assert lease_schemas.parse_renew({"holderIdentity": "pod-1", "token": 7}, name="jobs") == (term, None)
     assert lease_schemas.parse_release({"holderIdentity": "pod-1", "token": "7"}, name="jobs") == term
 
 
@@ -132,6 +140,7 @@ def test_a_lease_is_shown_in_utc_and_its_validity_rounded_down() -> None:
         "token": 7,
         "validForMs": 8999,
         "metadata": {"zone": "a"},
+        "stepDownRequested": False,
     }
     assert isinstance(shown["leaseDurationSeconds"], int)
 

@@ -1,51 +1,13 @@
 """The lease API over HTTP, with the middlewares it runs behind: status codes, bodies, headers."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
 from poolguard.core.errors import LeaseUnknown
-from poolguard.lease.manager import LeaseManager
-from poolguard.settings.model import Leases
-from poolguard.web.errors import errors_to_json
-from poolguard.web.guardrails import guardrails
-from poolguard.web.hosts import OwnNames
-from poolguard.web.leases import lease_routes
 from tests.support.clock import ManualClock
-from tests.support.leases import Table, TableStore
+from tests.support.leases import TableStore
+from tests.unit.web.conftest import TOKEN, Client
 
-Client = TestClient[web.Request, web.Application]
 JSON = {"Content-Type": "application/json"}
-TOKEN = "t0ken"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def store(clock: ManualClock) -> TableStore:
-    return TableStore(Table(), clock)
-
-
-@pytest.fixture
-def admin_token() -> list[str]:
-    return [TOKEN]
-
-
-@pytest.fixture
-async def client(store: TableStore, clock: ManualClock, admin_token: list[str]) -> AsyncIterator[Client]:
-    manager = LeaseManager(store, Leases(), clock)
-    await manager.start()
-    gate = guardrails(OwnNames("127.0.0.1"), lambda: admin_token[0])
-    app = web.Application(middlewares=[errors_to_json, gate])
-    app.add_routes(lease_routes(manager, admin_token=lambda: admin_token[0]))
-    async with TestClient(TestServer(app)) as made:
-        yield made
-    await manager.stop()
 
 
 async def acquire(client: Client, name: str = "a", **body: object) -> tuple[int, dict[str, object]]:
@@ -65,7 +27,8 @@ async def test_acquire_answers_the_term(client: Client) -> None:
         "leaseTransitions": 1,
         "token": (1 << 32) + 1,
         "validForMs": 18_000,
-        "metadata": None,
+        "metadata": {"zone": "b"},
+        "stepDownRequested": False,
     }
 
 
@@ -214,3 +177,22 @@ async def test_force_release_needs_the_admin_token(client: Client, admin_token: 
     async with client.delete("/v1/admin/leases/a") as answer:
         assert answer.status == 403
         assert "admin_token" in (await answer.json())["hint"]
+
+
+async def test_slots_are_leases_of_their_own(client: Client) -> None:
+    names = []
+    for number in range(3):
+        status, body = await acquire(client, "w", holderIdentity=f"pod-{number}", slots=2)
+        names.append((status, body.get("name")))
+    assert names == [(201, "w/0"), (201, "w/1"), (409, None)]
+    async with client.get("/leader/w/1") as answer:
+        assert (await answer.json())["holderIdentity"] == "pod-1"
+
+
+async def test_a_renewal_can_replace_the_metadata(client: Client) -> None:
+    _, body = await acquire(client, metadata={"address": "old"})
+    term = {"holderIdentity": "pod-1", "token": body["token"]}
+    async with client.post("/v1/leases/a/renew", json={**term, "metadata": {"address": "new"}}) as answer:
+        assert (await answer.json())["metadata"] == {"address": "new"}
+    async with client.post("/v1/leases/a/renew", json=term) as answer:
+        assert (await answer.json())["metadata"] == {"address": "new"}
