@@ -15,6 +15,7 @@ from poolguard.daemon.doors import make_door
 from poolguard.daemon.services import Services
 from poolguard.daemon.targets import Targets
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.client_watch import ClientWatch
 from poolguard.guard.errors import Deadlock, ErrorBook, deadlock_json
 from poolguard.guard.guard import Guard
 from poolguard.guard.locks.observer import Observer
@@ -91,11 +92,13 @@ class House:
         )
         self.locks: Final = LockState()
         self.observer: Final = self._make_observer(settings)
+        self.clients: Final = ClientWatch(self.ledger, self.clock)
         self.leases: Final = self._make_leases(settings)
         self.campaigns: Final = Campaigns(self.leases, self.clock) if self.leases is not None else None
         self.control: Final = self._make_control(settings)
         self.metrics: Final = self._make_metrics(settings)
         parts: list[Service] = [self.loop_lag, self.relay, self.guard, self.metrics, self.control]
+        parts.insert(1, self.clients)
         if self.observer is not None:
             parts.insert(1, self.observer)
         first = [part for part in (self.leases, self.campaigns) if part is not None]
@@ -183,6 +186,7 @@ class House:
             guard=self.guard,
             locks=self.locks,
             errors=self.errors,
+            clients=self.clients.book,
             names=OwnNames(listen.host, frozenset({socket.gethostname()})),
             routes=routes,
         )
@@ -201,6 +205,7 @@ class House:
                 leases=self.leases.counters if self.leases is not None else None,
                 locks=self.locks if self.observer is not None else None,
                 errors=self.errors,
+                clients=self.clients.book,
                 loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
                 loop_lag=self.loop_lag.histogram,
             )
@@ -214,6 +219,7 @@ class House:
             draining=lambda: self.draining,
             loop_lag_seconds=lambda: self.loop_lag.latest_seconds,
             lease_store=self._lease_state,
+            clients=self.clients.book,
         )
         return WebServer("metrics", lambda: metrics_app(sources), self.clock, host=listen.host, port=listen.port)
 

@@ -29,6 +29,8 @@ Modules:
 - `actions`: actions under way, each in a task.
 - `incidents`: what an incident holds, and its JSON.
 - `evidence`: from ledger facts to what an incident shows.
+- `clients`: client processes, their full pools and lost slots.
+- `client_watch`: looks at all sessions for that.
 - `deadlocks`: the message of a deadlock to the cycle.
 - `errors`: deadlocks and duplicate keys, by who caused them.
 - `wording`: errors for clients, advice and exemptions for operators.

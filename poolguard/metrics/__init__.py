@@ -6,7 +6,8 @@ costs nothing while nobody looks. Who counts is authoritative; this package only
 
 Label values come from settings or enums, never from a client, so settings bound the number of series. There are
 a few exceptions, all capped: names of leases (`lease_readings.LEASE_NAMES`), SQLSTATEs (a fixed list, the rest
-is `other`), fingerprints of deadlocks and names of constraints (`guard.errors`). A source that is absent (leases
+is `other`), fingerprints of deadlocks and names of constraints (`guard.errors`),
+names of applications (`client_readings.NAMES`). A source that is absent (leases
 switched off) leaves its metrics out.
 
 A scrape is cut in slices, between which the event loop turns: however many pools there are, the relay waits for
@@ -18,6 +19,7 @@ one slice at most. The price is that two families of one scrape may be some mill
 - `pool_readings`: pools, and sessions and transactions in them. Pure.
 - `relay_readings`: clients, pins, errors. Pure.
 - `guard_readings`: matches, actions, budget, sweeps. Pure.
+- `client_readings`: full pools and lost slots of applications. Pure.
 - `error_readings`: deadlocks and duplicate keys. Pure.
 - `lock_readings`: the lock graph. Pure.
 - `lease_readings`: terms, renewals, losses. Pure.

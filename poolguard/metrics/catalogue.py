@@ -145,6 +145,18 @@ DUPLICATE_KEYS: Final = _counter(
     "constraint",
 )
 
+# Applications, by their application_name.
+CLIENT_PLATEAU: Final = _gauge(
+    "poolguard_client_pool_plateau_seconds",
+    "How long an application has had all its connections busy, as many as it ever had: its own pool is full.",
+    "application",
+)
+CLIENT_LEAKED: Final = _gauge(
+    "poolguard_client_leaked_slots",
+    "Connections of an application whose transaction the guard has ended and that have said nothing since.",
+    "application",
+)
+
 # The guard.
 POLICY_MATCHES: Final = _counter(
     "poolguard_policy_matches_total", "Times that a transaction passed a step of a rule.", "rule", "mode"

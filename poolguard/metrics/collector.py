@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from poolguard.core.histogram import Histogram
 from poolguard.metrics.catalogue import CATALOGUE, LOOP_LAG, Metric
+from poolguard.metrics.client_readings import client_readings
 from poolguard.metrics.error_readings import error_readings
 from poolguard.metrics.guard_readings import guard_readings
 from poolguard.metrics.lease_readings import lease_readings
@@ -58,6 +59,8 @@ class PoolguardCollector:
             parts.append(guard_readings(sources.guard, sources.settings.settings))
         if sources.leases is not None:
             parts.append(lease_readings(sources.leases))
+        if sources.clients is not None:
+            parts.append(client_readings(sources.clients, sources.clock.monotonic()))
         if sources.errors is not None:
             parts.append(error_readings(sources.errors, [pool.name for pool in pools]))
         if sources.locks is not None:

@@ -15,7 +15,8 @@ compares them. After a change there: `python -m poolguard.metrics.reference > do
 
 Units are seconds and bytes. Names of pools and policies come from the settings, all other label values from fixed
 lists, with capped exceptions: the first 100 leases by name have gauges of their own (`poolguard_lease_names_left_out`
-tells how many have not); SQLSTATEs that are not listed, and pairs and constraints past a number, count as `other`.
+tells how many have not); SQLSTATEs that are not listed, and pairs, constraints and applications past a number, count as
+`other`.
 A session that has not logged in has an empty `pool`. Lease metrics are left out when leases are switched off,
 process metrics where the operating system doesn't tell them.
 

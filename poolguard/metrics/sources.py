@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from poolguard.core.clock import Clock
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
+from poolguard.guard.clients import ClientBook
 from poolguard.guard.counters import GuardCounters
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.locks.state import LockState
@@ -56,6 +57,7 @@ class Sources:
     leases: LeaseCounters | None = None
     locks: LockState | None = None
     errors: ErrorBook | None = None
+    clients: ClientBook | None = None
     loop: str = "asyncio"
     """Which event loop runs: asyncio or uvloop."""
     loop_lag: Histogram = field(default_factory=lambda: Histogram(WAIT_BOUNDS))

@@ -29,6 +29,7 @@ long answers are rendered in slices. Answers hold fingerprints of statements, ne
 - `transactions`: handlers of transactions, and of what a person does to them.
 - `incidents`: handlers of incidents.
 - `locks`: handlers of the lock graph.
+- `clients`: handlers of client processes, and the probe of one.
 - `errors_seen`: handlers of deadlocks and duplicate keys.
 - `state`: handlers of the index and of settings.
 - `health`: handlers of the probes and the scrape.

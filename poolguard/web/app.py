@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from poolguard.web import errors_seen, health, incidents, locks, pools, sessions, state, transactions
+from poolguard.web import clients, errors_seen, health, incidents, locks, pools, sessions, state, transactions
 from poolguard.web.bodies import MAX_BODY_BYTES, read_bodies
 from poolguard.web.errors import errors_to_json
 from poolguard.web.guardrails import guardrails
@@ -15,7 +15,7 @@ def control_app(sources: ControlSources) -> web.Application:
     gate = guardrails(sources.names, lambda: sources.settings.settings.auth.admin_token)
     app = web.Application(middlewares=[errors_to_json, gate, read_bodies()], client_max_size=MAX_BODY_BYTES)
     app[CONTROL] = sources
-    for module in (state, pools, sessions, transactions, incidents, locks, errors_seen):
+    for module in (state, pools, sessions, transactions, incidents, locks, errors_seen, clients):
         app.add_routes(module.ROUTES)
     app.add_routes(sources.routes)
     return app
@@ -26,4 +26,5 @@ def metrics_app(sources: MetricsSources) -> web.Application:
     app = web.Application(middlewares=[errors_to_json], client_max_size=MAX_BODY_BYTES)
     app[METRICS] = sources
     app.add_routes(health.ROUTES)
+    app.add_routes(clients.PROBES)
     return app

@@ -33,10 +33,11 @@ def only(query: Mapping[str, str], allowed: Collection[str]) -> None:
 
 def page(query: Mapping[str, str]) -> tuple[int, int]:
     """(limit, offset) of *query*."""
-    return _number(query, "limit", LIMIT, MAX_LIMIT), _number(query, "offset", 0, 10**9)
+    return whole_number(query, "limit", LIMIT, MAX_LIMIT), whole_number(query, "offset", 0, 10**9)
 
 
-def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+def whole_number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """The parameter *name*: 0 to *most*, or *default* if it is not there."""
     text = query.get(name)
     if text is None:
         return default

@@ -9,6 +9,7 @@ from aiohttp import web
 from poolguard.core.clock import Clock
 from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.clients import ClientBook
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import Incident
@@ -45,6 +46,7 @@ class ControlSources:
     locks: LockState
     """What the observer knows; stays empty where it is off."""
     errors: ErrorBook
+    clients: ClientBook
     names: OwnNames
     routes: Iterable[web.AbstractRouteDef] = ()
     """Of other parts: the leases'."""
@@ -64,6 +66,7 @@ class MetricsSources:
     draining: Callable[[], bool]
     loop_lag_seconds: Callable[[], float]
     lease_store: Callable[[], LeaseStore]
+    clients: ClientBook
     readiness: Readiness = field(default_factory=Readiness)
 
 

@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from poolguard.core.errors import UnknownPool
 from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.clients import ClientBook
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import Classification, Incident, IncidentKind, IncidentMode, IncidentOutcome
@@ -78,6 +79,7 @@ class Control:
         )
 
         self.errors = ErrorBook(lambda _: None)
+        self.clients = ClientBook()
 
     def client(self) -> Client:
         sources = ControlSources(
@@ -89,6 +91,7 @@ class Control:
             guard=self.guard,
             locks=self.locks,
             errors=self.errors,
+            clients=self.clients,
             names=OwnNames(self.listen_host),
             routes=self.routes,
         )

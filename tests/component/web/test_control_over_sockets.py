@@ -5,6 +5,7 @@ from aiohttp import ClientSession
 from poolguard.core.errors import PoolguardError
 from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.clients import ClientBook
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.guard import Guard
 from poolguard.guard.locks.state import LockState
@@ -66,6 +67,7 @@ async def test_a_transaction_seen_over_http_is_rolled_back_over_http_and_is_an_i
         guard=guard,
         locks=LockState(),
         errors=ErrorBook(lambda _: None),
+        clients=ClientBook(),
         names=OwnNames("127.0.0.1"),
     )
     server = WebServer("control", lambda: control_app(sources), clock, host="127.0.0.1", port=0)

@@ -8,11 +8,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
+from poolguard.guard.clients import ClientBook, ClientKey
 from poolguard.guard.counters import GuardCounters
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.locks.state import LockState
 from poolguard.lease.counters import LeaseCounters, LeaseView
 from poolguard.ledger.book import Ledger
+from poolguard.ledger.entries import Phase
 from poolguard.metrics.catalogue import CATALOGUE, PINS, Kind
 from poolguard.metrics.collector import SLICE, Exposition, PoolguardCollector, family
 from poolguard.metrics.sources import SettingsInForce, Sources
@@ -45,8 +47,11 @@ def everything(*pools: PoolSnapshot) -> Sources:
     errors = ErrorBook(lambda _: None)
     errors.pairs["aa", "bb"] = 1
     errors.duplicates["app", "session", "session_pkey"] = 1
+    clients = ClientBook()
+    clients.see({ClientKey("shop", "bob", "unix"): {("app", Phase.IDLE): 1}}, 0.0)
     return sources(
         *pools,
+        clients=clients,
         relay=relay,
         guard=GuardCounters(),
         leases=LeaseCounters(lambda: [lease()]),

@@ -19,6 +19,7 @@ CONTRACT = {
     "GET /v1/incidents/{id}",
     "GET /v1/locks",
     "GET /v1/errors",
+    "GET /v1/clients",
     "GET /v1/settings",
 }
 

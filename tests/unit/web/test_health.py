@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from aiohttp.test_utils import TestClient, TestServer
 
+from poolguard.guard.clients import ClientBook
 from poolguard.ledger.book import Ledger
 from poolguard.metrics.collector import Exposition
 from poolguard.metrics.sources import SettingsInForce, Sources
@@ -24,6 +25,7 @@ class Process:
     draining: bool = False
     lease_store: LeaseStore = LeaseStore.READY
     pools: list[PoolSnapshot] = field(default_factory=lambda: [pool_snapshot()])
+    clients: ClientBook = field(default_factory=ClientBook)
 
     def client(self) -> Client:
         clock = ManualClock()
@@ -36,6 +38,7 @@ class Process:
             )
         )
         sources = MetricsSources(
+            clients=self.clients,
             clock=clock,
             exposition=exposition,
             pools=lambda: self.pools,
