@@ -80,6 +80,7 @@ class House:
         )
         self.errors: Final = ErrorBook(self._deadlocked)
         self.book: Final = IncidentBook(self.clock, self._snapshot, settings_hash=loaded.hash)
+        self.locks: Final = LockState()
         self.guard: Final = Guard(
             clock=self.clock,
             transactions=self.ledger.transactions,
@@ -89,8 +90,8 @@ class House:
             settings=settings,
             settings_hash=loaded.hash,
             observe=observe,
+            blocking=lambda: self.locks.blocking,
         )
-        self.locks: Final = LockState()
         self.observer: Final = self._make_observer(settings)
         self.clients: Final = ClientWatch(self.ledger, self.clock)
         self.leases: Final = self._make_leases(settings)

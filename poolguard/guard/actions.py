@@ -10,13 +10,14 @@ from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
 from poolguard.core.errors import PoolguardError
 from poolguard.core.ids import TransactionId
-from poolguard.guard.evidence import statements_of
-from poolguard.guard.history import Action
+from poolguard.guard.conditions import IDLE
+from poolguard.guard.history import Action, RuleName
 from poolguard.guard.incidents import Incident, PoolState
 from poolguard.guard.plan import Deed
 from poolguard.guard.rules import Verdict
+from poolguard.guard.traits import statements_of
 from poolguard.ledger.facts import Transaction
-from poolguard.ledger.hands import Hands, Outcome
+from poolguard.ledger.hands import ANYHOW, Hands, Outcome, Still
 from poolguard.wire.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,8 @@ class Actions:
         """Start *order* at the loop's next turn. Nothing may be under way on its transaction."""
         transaction = order.transaction
         assert transaction.id not in self._jobs, f"an action on transaction {transaction.id} is under way already"
-        policy = order.verdict.policy if order.verdict is not None else ""
-        deed = Deed(self._clock.monotonic(), policy, transaction.pool, order.action)
+        policy, rule = (order.verdict.policy, order.verdict.rule) if order.verdict is not None else ("", "")
+        deed = Deed(self._clock.monotonic(), policy, transaction.pool, order.action, rule)
         job = _Job(order, deed, None, asyncio.get_running_loop().create_future())
         self._jobs[transaction.id] = job
         job.task = self._tasks.spawn(self._run(job), name=f"guard {order.action.value} {transaction.id}")
@@ -112,14 +113,14 @@ class Actions:
             self._end(job, outcome)
 
     async def _do(self, order: Order) -> Outcome:
-        transaction = order.transaction.id
+        transaction, still = order.transaction.id, _still(order)
         match order.action:
             case Action.CANCEL:
-                return await self._hands.cancel(transaction)
+                return await self._hands.cancel(transaction, still)
             case Action.ROLLBACK:
-                return await self._hands.rollback(transaction, order.error)
+                return await self._hands.rollback(transaction, order.error, still)
             case Action.TERMINATE:
-                return await self._hands.terminate(transaction, order.error)
+                return await self._hands.terminate(transaction, order.error, still)
             case Action.WARN:
                 raise AssertionError("a warning is noted, not carried out")
             case _:
@@ -135,6 +136,17 @@ class Actions:
             raise
         if not job.incident.done():
             job.incident.set_result(incident)
+
+
+def _still(order: Order) -> Still:
+    """What must not have changed since the facts were read. A person means the transaction, whatever it does now."""
+    if order.verdict is None or order.verdict.of.measure is RuleName.CHECKOUT_AGE:
+        return ANYHOW
+    is_about_now = order.action is Action.CANCEL or order.transaction.phase in IDLE
+    return Still(
+        began_at=order.seen - order.transaction.transaction_seconds,
+        statements=order.transaction.statements if is_about_now else None,
+    )
 
 
 async def read_statements(transaction: Transaction) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from poolguard.core.clock import Clock
-from poolguard.guard.evidence import classify_starvation, party_of, pool_state_of, statements_of
+from poolguard.guard.evidence import classify_starvation, party_of, pool_state_of
 from poolguard.guard.incidents import (
     ClientSees,
     Incident,
@@ -17,6 +17,7 @@ from poolguard.guard.incidents import (
     IncidentOutcome,
     Party,
 )
+from poolguard.guard.traits import statements_of
 from poolguard.guard.wording import ADVICE
 from poolguard.ledger.facts import Transaction
 from poolguard.pool.snapshot import PoolSnapshot

@@ -28,7 +28,7 @@ class GuardCounters:
         """By pool, rule (or by_hand), action and outcome."""
         self.budget_exhausted: Counter[str] = Counter()
         """By policy: actions left undone for want of budget, each once."""
-        self.spared: Counter[str] = Counter()
-        """By policy: transactions for which something was due, and that are exempt."""
+        self.spared: Counter[tuple[str, str]] = Counter()
+        """By policy and reason: transactions that are exempt, and steps left undone because such work is not ended."""
         self.exhausted_now: set[str] = set()
         """Policies whose budget withheld something in the latest sweep."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from poolguard.guard.deadlocks import edges_of
-from poolguard.guard.evidence import party_of, statements_of
+from poolguard.guard.evidence import party_of
 from poolguard.guard.incidents import Party
+from poolguard.guard.traits import statements_of
 from poolguard.ledger.facts import Transaction
 from poolguard.wire.fingerprint import Fingerprint
 

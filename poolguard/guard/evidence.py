@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
+from poolguard.guard.conditions import IDLE
 from poolguard.guard.incidents import Classification, Party, PoolState
-from poolguard.guard.rules import IDLE
+from poolguard.guard.traits import Traits, read_traits, statements_of
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.pool.snapshot import PoolSnapshot
@@ -14,14 +15,9 @@ MAX_NAME: Final = 256
 """Longest name from a client that an incident repeats: 4 times PostgreSQL's own limit."""
 
 
-def statements_of(transaction: Transaction) -> tuple[bytes, ...]:
-    """Its latest statements, oldest first; the last is the latest."""
-    recent, latest = transaction.recent, transaction.statement
-    return recent if not latest or (recent and recent[-1] == latest) else (*recent, latest)
-
-
 def party_of(transaction: Transaction, *, statements: Sequence[bytes] | None = None) -> Party:
-    """Describe *transaction*, with the fingerprints of *statements* (default: all that are known)."""
+    """Describe *transaction*, with the fingerprints of *statements* (default: all that are known, and their traits)."""
+    traits = read_traits(transaction) if statements is None else Traits()
     known = statements_of(transaction) if statements is None else statements
     tags: dict[str, str] = {}
     for sql in known:
@@ -45,6 +41,13 @@ def party_of(transaction: Transaction, *, statements: Sequence[bytes] | None = N
         pin=transaction.pin,
         fingerprints=tuple(reversed(newest_last)),
         tags=tags,
+        wrote=traits.wrote,
+        savepoint=traits.savepoint,
+        isolation=traits.isolation,
+        statement_classes=tuple(sorted(traits.classes)),
+        lifted_timeouts=tuple(sorted(traits.lifted)),
+        blocking=transaction.blocking,
+        blocking_seconds=transaction.blocking_seconds,
     )
 
 

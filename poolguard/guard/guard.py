@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -13,13 +13,17 @@ from poolguard.core.errors import ClientViolation, SettingsError, UnknownPool
 from poolguard.core.ids import TransactionId
 from poolguard.guard.actions import Actions, Order, read_statements
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.case import Case
 from poolguard.guard.counters import GuardCounters
+from poolguard.guard.exemptions import Spared
 from poolguard.guard.history import ENDS, Action
-from poolguard.guard.incidents import Incident, IncidentOutcome
+from poolguard.guard.incidents import Incident, IncidentOutcome, PoolState
+from poolguard.guard.judge import is_young, judge_case, reads_statements
+from poolguard.guard.locks.state import Blocking
 from poolguard.guard.plan import WINDOW_SECONDS, Carry, Deed, Limit, Note, Withhold, kills_left, plan
 from poolguard.guard.records import Records
 from poolguard.guard.report import Reporter, noted_outcome
-from poolguard.guard.rules import Rules, Verdict, compile_policy, judge
+from poolguard.guard.rules import Rules, Verdict, compile_policy
 from poolguard.guard.wording import error_by_hand, error_for
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Hands, Outcome
@@ -38,7 +42,7 @@ class Guard:
     """Sweeps every `SWEEP_SECONDS` and acts through *hands*.
 
     *transactions* gives the facts of all holders at a monotonic time (`Ledger.transactions`), *snapshot* a pool's
-    numbers. With *observe*, every policy only observes, whatever its mode.
+    numbers, *blocking* whose locks others wait for. With *observe*, every policy only observes, whatever its mode.
     """
 
     def __init__(
@@ -52,11 +56,13 @@ class Guard:
         settings: Settings,
         settings_hash: str,
         observe: bool = False,
+        blocking: Callable[[], Mapping[TransactionId, Blocking]] = dict,
     ) -> None:
         self.counters: Final = GuardCounters()
         self.book: Final = book
         self._clock = clock
         self._transactions = transactions
+        self._blocking = blocking
         self._observe = observe
         self._actions = Actions(hands, clock, self._ended)
         self._records = Records()
@@ -82,10 +88,8 @@ class Guard:
             policy = settings.policies.get(pool.policy)
             if policy is None:
                 raise SettingsError(f"pools.{name}.policy: there is no policy named {pool.policy!r}")
-            if self._observe:
-                policy = replace(policy, mode=PolicyMode.OBSERVE)
-            rules[name] = compile_policy(pool.policy, policy)
-        turned = {name for name, old in self._rules.items() if name in rules and rules[name].mode is not old.mode}
+            rules[name] = compile_policy(pool.policy, policy, observe=self._observe)
+        turned = {name for name, old in self._rules.items() if name in rules and rules[name].modes != old.modes}
         self._records.settings_changed(turned)
         # A pool that left the settings drains under the rules that it had: a leak would keep it for ever.
         self._rules |= rules
@@ -132,12 +136,12 @@ class Guard:
         started = self._clock.monotonic()
         self._actions.give_up(now)
         under_way = self._actions.under_way
-        transactions = self._transactions(now)
+        transactions = self._with_blocking(self._transactions(now))
         self._records.purge({transaction.id for transaction in transactions} | under_way.keys())
         while self._done and self._done[0].at <= now - WINDOW_SECONDS:
             self._done.popleft()
-        verdicts = self._judge_all(transactions, now)
-        notes: list[tuple[Verdict, IncidentOutcome]] = []
+        verdicts, protected = await self._judge_all(transactions, now)
+        notes: list[tuple[Verdict, IncidentOutcome, Spared | None]] = []
         exhausted: set[str] = set()
         for step in plan(verdicts, sizes=self._sizes, under_way=under_way, done=self._done, now=now):
             verdict = step.verdict
@@ -146,40 +150,74 @@ class Guard:
                     self._actions.begin(self._order(verdict.transaction, verdict.action, verdict, self.name, now))
                 case Note():
                     self._note(verdict, Outcome.DONE, seen=now)
-                    notes.append((verdict, noted_outcome(verdict)))
+                    notes.append((verdict, noted_outcome(verdict), None))
                 case Withhold(limit=limit):
                     exhausted.add(verdict.policy)
                     if not self._withhold(verdict, limit, now):
                         continue
-                    notes.append((verdict, IncidentOutcome.BUDGET))
+                    notes.append((verdict, IncidentOutcome.BUDGET, None))
                 case _:
                     assert_never(step)
-            self.counters.matches[verdict.rule.value, verdict.rules.mode.value] += 1
+            self.counters.matches[verdict.rule, verdict.mode.value] += 1
+        for verdict, reason in protected:
+            if self._records.withhold(verdict.transaction, verdict.rule, verdict.action, seen=now):
+                self.counters.matches[verdict.rule, verdict.mode.value] += 1
+                self.counters.spared[verdict.policy, reason.value] += 1
+                notes.append((verdict, IncidentOutcome.SPARED, reason))
         self.counters.exhausted_now &= exhausted
         self.counters.sweeps += 1
         self.counters.sweep_seconds.observe(self._clock.monotonic() - started)
         await asyncio.sleep(0)
-        for verdict, outcome in notes:
+        for verdict, outcome, spared in notes:
             await read_statements(verdict.transaction)
-            self._reporter.noted(verdict, outcome, self._kills_left(verdict))
+            self._reporter.noted(verdict, outcome, self._kills_left(verdict), spared)
 
-    def _judge_all(self, transactions: Sequence[Transaction], now: float) -> list[Verdict]:
+    def _with_blocking(self, transactions: Sequence[Transaction]) -> Sequence[Transaction]:
+        blocking = self._blocking()
+        if not blocking:
+            return transactions
+        return [
+            replace(transaction, blocking=found.sessions, blocking_seconds=found.seconds)
+            if (found := blocking.get(transaction.id)) is not None
+            else transaction
+            for transaction in transactions
+        ]
+
+    async def _judge_all(
+        self, transactions: Sequence[Transaction], now: float
+    ) -> tuple[list[Verdict], list[tuple[Verdict, Spared]]]:
         verdicts: list[Verdict] = []
+        protected: list[tuple[Verdict, Spared]] = []
+        pools: dict[str, PoolState | None] = {}
         for transaction in transactions:
             rules = self._rules.get(transaction.pool)
-            if rules is None:
-                continue  # a pool that no settings ever named
+            if rules is None or is_young(transaction, rules):
+                continue  # or a pool that no settings ever named
+            if rules.asks_pool and transaction.pool not in pools:
+                pools[transaction.pool] = self._reporter.pool_state(transaction.pool)
+            case = Case(transaction, pools.get(transaction.pool))
             before = self._records.history(transaction.id)
-            judgement = judge(transaction, rules, before, now)
-            if judgement.spared:
-                self.counters.spared[rules.policy] += 1
+            if reads_statements(case, rules, before):
+                await read_statements(transaction)
+            judgement = judge_case(case, rules, before, now)
+            if judgement.spared is not None:
+                self.counters.spared[rules.policy, judgement.spared.value] += 1
+            if judgement.remember:
                 self._records.keep(transaction, judgement.history)
             verdicts += judgement.verdicts
-        return verdicts
+            protected += judgement.protected
+        return verdicts, protected
 
     def _note(self, verdict: Verdict, outcome: Outcome, *, seen: float) -> None:
-        now = self._clock.monotonic()
-        self._records.note(verdict.transaction, verdict.rule, verdict.action, outcome, seen=seen, now=now)
+        self._records.note(
+            verdict.transaction,
+            verdict.rule,
+            verdict.action,
+            outcome,
+            seen=seen,
+            now=self._clock.monotonic(),
+            observed=verdict.mode is PolicyMode.OBSERVE,
+        )
 
     def _withhold(self, verdict: Verdict, limit: Limit, now: float) -> bool:
         """Say loudly what is left undone. True if this was not known yet of this step."""
@@ -219,7 +257,8 @@ class Guard:
             return self._reporter.by_hand(order, rules.policy if rules else "", outcome, seconds)
         # FAILED may have ended something all the same.
         if outcome in {Outcome.DONE, Outcome.FAILED}:
-            self._done.append(Deed(self._clock.monotonic(), verdict.policy, order.transaction.pool, order.action))
+            deed = Deed(self._clock.monotonic(), verdict.policy, order.transaction.pool, order.action, verdict.rule)
+            self._done.append(deed)
         self._note(verdict, outcome, seen=order.seen)
         return self._reporter.carried_out(order, verdict, outcome, seconds, self._kills_left(verdict))
 

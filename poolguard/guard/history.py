@@ -58,17 +58,21 @@ class History:
 
     began_at: float = float("-inf")
     """Which transaction of the checkout this is about."""
-    reached: Mapping[RuleName, Action] = field(default_factory=lambda: MappingProxyType({}))
+    reached: Mapping[str, Action] = field(default_factory=lambda: MappingProxyType({}))
     """The harshest step of each rule that was taken, or tried."""
-    cancelled: Mapping[RuleName, float] = field(default_factory=lambda: MappingProxyType({}))
+    cancelled: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """When the statement began that the rule cancelled last: each statement is cancelled once."""
-    retries: Mapping[tuple[RuleName, Action], Retry] = field(default_factory=lambda: MappingProxyType({}))
-    withheld: frozenset[tuple[RuleName, Action]] = frozenset()
-    """Steps for which the budget had nothing left, and that were reported as such."""
+    retries: Mapping[tuple[str, Action], Retry] = field(default_factory=lambda: MappingProxyType({}))
+    withheld: frozenset[tuple[str, Action]] = frozenset()
+    """Steps that were due, not taken, and reported as such: no budget, or the work is protected."""
+    matched: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Since when a rule has been seen to match whose keys don't tell it themselves."""
     exempt: bool = False
     """Found exempt: stays so, even when the marker's statement is forgotten."""
     ended: bool = False
-    """Rolled back or terminated, or would have been."""
+    """Rolled back or terminated."""
+    would_end: bool = False
+    """Would have been, by a rule that only observes: such rules say nothing more."""
 
     def continued(self, transaction: Transaction, now: float) -> "History":
         """Carry over to *transaction*: itself if it is the same one, else only what concerns the checkout."""
@@ -78,17 +82,17 @@ class History:
         checkout = RuleName.CHECKOUT_AGE
         return History(
             began_at=began_at,
-            reached={rule: action for rule, action in self.reached.items() if rule is checkout},
-            cancelled={rule: since for rule, since in self.cancelled.items() if rule is checkout},
-            retries={step: retry for step, retry in self.retries.items() if step[0] is checkout},
-            withheld=frozenset(step for step in self.withheld if step[0] is checkout),
+            reached={rule: action for rule, action in self.reached.items() if rule == checkout},
+            cancelled={rule: since for rule, since in self.cancelled.items() if rule == checkout},
+            retries={step: retry for step, retry in self.retries.items() if step[0] == checkout},
+            withheld=frozenset(step for step in self.withheld if step[0] == checkout),
         )
 
     def is_later_than(self, transaction: Transaction, now: float) -> bool:
         """Tell whether this is about a transaction of the checkout that began after *transaction*."""
         return now - transaction.transaction_seconds < self.began_at - _SAME_MOMENT_SECONDS
 
-    def allows(self, rule: RuleName, action: Action, transaction: Transaction, now: float) -> bool:
+    def allows(self, rule: str, action: Action, transaction: Transaction, now: float) -> bool:
         """Tell whether *action* was not taken yet, nor one harsher, and is not waiting to be tried again."""
         reached = self.reached.get(rule)
         if reached is None or action.rank > reached.rank:
@@ -103,9 +107,20 @@ class History:
         return False
 
     def after(
-        self, rule: RuleName, action: Action, outcome: Outcome, transaction: Transaction, *, seen: float, now: float
+        self,
+        rule: str,
+        action: Action,
+        outcome: Outcome,
+        transaction: Transaction,
+        *,
+        seen: float,
+        now: float,
+        observed: bool = False,
     ) -> "History":
-        """Note that *action* came to *outcome* at *now*, on the facts of *transaction* as *seen* then."""
+        """Note that *action* came to *outcome* at *now*, on the facts of *transaction* as *seen* then.
+
+        *observed*: it was not done, only noted.
+        """
         step = (rule, action)
         reached = {**self.reached, rule: action}
         cancelled = {**self.cancelled}
@@ -118,8 +133,15 @@ class History:
             attempts = self.retries[step].attempts + 1 if step in self.retries else 1
             pause = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(attempts - 1, 10))
             retries[step] = Retry(now + pause, attempts)
-        ended = self.ended or (action in ENDS and outcome is Outcome.DONE)
-        return replace(self, reached=reached, cancelled=cancelled, retries=retries, ended=ended)
+        ends = action in ENDS and outcome is Outcome.DONE
+        return replace(
+            self,
+            reached=reached,
+            cancelled=cancelled,
+            retries=retries,
+            ended=self.ended or (ends and not observed),
+            would_end=self.would_end or (ends and observed),
+        )
 
 
 def statement_since(transaction: Transaction, now: float) -> float:

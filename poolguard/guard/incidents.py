@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Final
 
-from poolguard.guard.history import Action, RuleName
+from poolguard.guard.history import Action
 from poolguard.wire.fingerprint import Fingerprint
 
 SCHEMA_VERSION: Final = 1
@@ -44,6 +44,8 @@ class IncidentOutcome(StrEnum):
     """Would have been done: the policy's mode is observe."""
     BUDGET = "budget"
     """Left undone: the policy's budget was used up."""
+    SPARED = "spared"
+    """Left undone: such work is not ended."""
     TIMEOUT = "timeout"
     """Starvation: the wait ran out of time."""
     QUEUE_FULL = "queue_full"
@@ -87,6 +89,18 @@ class Party:
     """Of the latest statements, newest last, each once."""
     tags: dict[str, str]
     """sqlcommenter tags of those statements."""
+    wrote: bool | None = None
+    """None: not known, also below."""
+    savepoint: bool | None = None
+    isolation: str = ""
+    statement_classes: tuple[str, ...] = ()
+    """Of all its statements that are known."""
+    lifted_timeouts: tuple[str, ...] = ()
+    """PostgreSQL's timeouts that the client has set to 0."""
+    blocking: int = 0
+    """How many sessions wait for its locks; 0 also while nobody has looked."""
+    blocking_seconds: float = 0.0
+    """The longest of those waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +125,15 @@ class Threshold:
 
     limit_seconds: float
     actual_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """One key of the rule, what it wanted and what was found."""
+
+    key: str
+    wanted: str
+    found: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +168,19 @@ class Incident:
     pool: str
     policy: str
     settings_hash: str
-    rule: RuleName | None = None
+    rule: str | None = None
     action: Action | None = None
     outcome: IncidentOutcome
     outcome_seconds: float = 0.0
     """How long the action took."""
     actor: str = "guard"
     threshold: Threshold | None = None
+    matched: tuple[Matched, ...] = ()
+    """The keys of a rule of the long form."""
+    also_matched: tuple[str, ...] = ()
+    """Rules that came after the one that acted."""
+    spared_by: str | None = None
+    """What kept the transaction from being ended."""
     transaction: Party | None = None
     waited_seconds: float = 0.0
     holders: tuple[Party, ...] = ()

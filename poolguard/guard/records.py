@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from poolguard.core.ids import TransactionId
-from poolguard.guard.history import Action, History, RuleName
+from poolguard.guard.history import Action, History
 from poolguard.guard.incidents import Incident, TimelineStep
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
@@ -51,19 +51,29 @@ class Records:
         record.history = history
 
     def note(
-        self, transaction: Transaction, rule: RuleName, action: Action, outcome: Outcome, *, seen: float, now: float
+        self,
+        transaction: Transaction,
+        rule: str,
+        action: Action,
+        outcome: Outcome,
+        *,
+        seen: float,
+        now: float,
+        observed: bool = False,
     ) -> None:
         """Note that *action* came to *outcome* at *now*; the facts of *transaction* were read at *seen*."""
-        self._change(
-            transaction, seen, lambda history: history.after(rule, action, outcome, transaction, seen=seen, now=now)
-        )
+
+        def after(history: History) -> History:
+            return history.after(rule, action, outcome, transaction, seen=seen, now=now, observed=observed)
+
+        self._change(transaction, seen, after)
 
     def ended(self, transaction: Transaction, *, seen: float) -> None:
         """Note that an operator ended it: the guard leaves it alone."""
         self._change(transaction, seen, lambda history: replace(history, ended=True))
 
-    def withhold(self, transaction: Transaction, rule: RuleName, action: Action, *, seen: float) -> bool:
-        """Note that there was no budget for *action*. False if that was noted before."""
+    def withhold(self, transaction: Transaction, rule: str, action: Action, *, seen: float) -> bool:
+        """Note that *action* was due and left undone. False if that was noted before."""
         if (rule, action) in self.history(transaction.id).continued(transaction, seen).withheld:
             return False
         self._change(transaction, seen, lambda history: replace(history, withheld=history.withheld | {(rule, action)}))
@@ -77,7 +87,7 @@ class Records:
         step = TimelineStep(
             incident=incident.id,
             at=incident.at,
-            rule=incident.rule.value if incident.rule is not None else incident.kind.value,
+            rule=incident.rule or incident.kind.value,
             action=incident.action,
             outcome=incident.outcome,
         )

@@ -9,6 +9,7 @@ from poolguard.guard.actions import Order
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.counters import BY_HAND, GuardCounters
 from poolguard.guard.evidence import classify, party_of, pool_state_of
+from poolguard.guard.exemptions import Spared
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import (
     ClientSees,
@@ -16,6 +17,7 @@ from poolguard.guard.incidents import (
     IncidentKind,
     IncidentMode,
     IncidentOutcome,
+    Matched,
     PoolState,
     Threshold,
 )
@@ -32,7 +34,7 @@ _REACHES_CLIENT: Final = frozenset({IncidentOutcome.DONE, IncidentOutcome.FAILED
 
 def noted_outcome(verdict: Verdict) -> IncidentOutcome:
     """What a verdict comes to for which nothing is done: a warning is done with that, the rest was only observed."""
-    return IncidentOutcome.OBSERVED if verdict.rules.mode is PolicyMode.OBSERVE else IncidentOutcome.DONE
+    return IncidentOutcome.OBSERVED if verdict.mode is PolicyMode.OBSERVE else IncidentOutcome.DONE
 
 
 class Reporter:
@@ -56,11 +58,13 @@ class Reporter:
         """The pool's numbers right now."""
         return pool_state_of(self._snapshot(pool))
 
-    def noted(self, verdict: Verdict, outcome: IncidentOutcome, kills_left: int) -> Incident:
-        """Record a verdict for which nothing was done to the transaction."""
+    def noted(
+        self, verdict: Verdict, outcome: IncidentOutcome, kills_left: int, spared: Spared | None = None
+    ) -> Incident:
+        """Record a verdict for which nothing was done to the transaction; *spared*: because such work is not ended."""
         incident, pool = self._book.new_id(), verdict.transaction.pool
         error, state = error_for(verdict, incident), self.pool_state(pool)
-        return self._of_verdict(verdict, incident, self._clock.wall(), outcome, 0.0, error, state, kills_left)
+        return self._of_verdict(verdict, incident, self._clock.wall(), outcome, 0.0, error, state, kills_left, spared)
 
     def carried_out(
         self, order: Order, verdict: Verdict, outcome: Outcome, seconds: float, kills_left: int
@@ -106,6 +110,7 @@ class Reporter:
         error: PoolguardError,
         pool_state: PoolState | None,
         kills_left: int,
+        spared: Spared | None = None,
     ) -> Incident:
         transaction = verdict.transaction
         classification = classify(transaction)
@@ -113,15 +118,18 @@ class Reporter:
             id=incident_id,
             at=at,
             kind=IncidentKind.ACTION,
-            mode=IncidentMode(verdict.rules.mode.value),
+            mode=IncidentMode(verdict.mode.value),
             pool=transaction.pool,
             policy=verdict.policy,
             settings_hash=self._book.settings_hash,
-            rule=verdict.rule,
+            rule=str(verdict.rule),
             action=verdict.action,
             outcome=outcome,
             outcome_seconds=seconds,
             threshold=Threshold(limit_seconds=verdict.limit_seconds, actual_seconds=verdict.actual_seconds),
+            matched=tuple(Matched(key=key, wanted=wanted, found=found) for key, wanted, found in verdict.matched),
+            also_matched=verdict.also,
+            spared_by=spared.value if spared is not None else None,
             transaction=party_of(transaction),
             pool_state=pool_state,
             client_sees=_seen(verdict.action, error, outcome),
@@ -131,7 +139,7 @@ class Reporter:
             advice=ADVICE[classification],
             exemption=exemption_for(transaction, verdict.rules),
         )
-        return self._record(incident, transaction, verdict.action, verdict.rule.value)
+        return self._record(incident, transaction, verdict.action, verdict.rule)
 
     def _record(self, incident: Incident, transaction: Transaction, action: Action, rule: str) -> Incident:
         self._counters.actions[incident.pool, rule, action.value, incident.outcome.value] += 1

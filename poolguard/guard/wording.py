@@ -5,12 +5,14 @@ from typing import Final
 
 from poolguard.core.errors import EndedByOperator, IdleTransactionEnded, OldTransactionEnded, PoolguardError
 from poolguard.core.units import format_duration
+from poolguard.guard.conditions import IDLE
 from poolguard.guard.history import Action, RuleName
 from poolguard.guard.incidents import Classification, ClientSees
-from poolguard.guard.rules import IDLE, Rules, Verdict
+from poolguard.guard.rules import Rules, Verdict
 from poolguard.ledger.facts import Transaction
 
-_MEASURED: Final[Mapping[RuleName, str]] = {
+_MEASURED: Final[Mapping[RuleName | None, str]] = {
+    None: "the rule has matched for",
     RuleName.IDLE_IN_TRANSACTION: "idle in transaction for",
     RuleName.TRANSACTION_AGE: "transaction open for",
     RuleName.STATEMENT_AGE: "statement running for",
@@ -43,11 +45,13 @@ _EXEMPT_COMMENT: Final = "poolguard:ignore"
 
 def error_for(verdict: Verdict, incident: str) -> PoolguardError:
     """Build the error that the client gets when *verdict* is carried out: names rule, ages and incident."""
-    kind = IdleTransactionEnded if verdict.rule is RuleName.IDLE_IN_TRANSACTION else OldTransactionEnded
-    setting = f"policies.{verdict.policy}.{verdict.rule.value}.{verdict.action.value}"
+    measure, idle = verdict.of.measure, verdict.transaction.phase in IDLE
+    is_about_idleness = measure is RuleName.IDLE_IN_TRANSACTION or (measure is None and idle)
+    kind = IdleTransactionEnded if is_about_idleness else OldTransactionEnded
+    setting = f"{verdict.of.setting}.{verdict.action.value}"
     return kind(
-        f"poolguard {_ended(verdict.action)}: {_MEASURED[verdict.rule]} {format_duration(verdict.actual_seconds)}, "
-        f"rule {verdict.rule.value} allows {format_duration(verdict.limit_seconds)} (incident {incident})",
+        f"poolguard {_ended(verdict.action)}: {_MEASURED[measure]} {format_duration(verdict.actual_seconds)}, "
+        f"rule {verdict.rule} allows {format_duration(verdict.limit_seconds)} (incident {incident})",
         detail=f"{setting} is {format_duration(verdict.limit_seconds)}; {_ages(verdict.transaction)}. "
         f"{_fate(verdict.transaction)}",
         hint=f"{_way_on(verdict.action)} To allow more time, raise {setting}. To exempt, add the application_name to "
@@ -103,7 +107,8 @@ def exemption_for(transaction: Transaction, rules: Rules) -> str:
 
     A client without an application_name is exempted by the comment: an empty glob would exempt all such clients.
     """
-    globs = list(rules.exempt_applications)
+    exempt = rules.exempt.settings
+    globs = list(exempt.application_name)
     if transaction.application_name:
         globs.append(_glob_of(transaction.application_name))
     lines = [
@@ -111,7 +116,7 @@ def exemption_for(transaction: Transaction, rules: Rules) -> str:
         f"  {rules.policy}:",
         "    exempt:",
         f"      application_name: [{', '.join(map(_quoted, globs))}]",
-        f"      comment: {_quoted(rules.exempt_marker or _EXEMPT_COMMENT)}  # or put this in a comment of a statement",
+        f"      comment: {_quoted(exempt.comment or _EXEMPT_COMMENT)}  # or put this in a comment of a statement",
     ]
     return "\n".join(lines) + "\n"
 

@@ -10,8 +10,11 @@ from typing import Final
 
 from poolguard.core.ids import ServerId, SessionId, TransactionId
 
-RECENT_STATEMENTS: Final = 8
+RECENT_STATEMENTS: Final = 16
 """How many statements of an open transaction are remembered."""
+
+LASTING_SETS: Final = 16
+"""How many SETs of a session are remembered."""
 
 
 class Phase(StrEnum):
@@ -47,6 +50,7 @@ class SessionEntry:
         "recent",
         "server_id",
         "session_id",
+        "sets",
         "statement",
         "statement_since",
         "statements",
@@ -79,8 +83,14 @@ class SessionEntry:
         """Statements of this checkout so far."""
         self.recent: deque[bytes] = deque(maxlen=RECENT_STATEMENTS)
         """Texts of the open transaction block's latest statements, newest last."""
+        self.sets: tuple[bytes, ...] = ()
+        """Texts of the latest SETs of parameters that PostgreSQL does not report, newest last; each pins the server."""
         self.pin = ""
         """Why the server outlives the transaction; empty for no pin."""
+
+    def remember_set(self) -> None:
+        """The latest statement was a SET that lasts beyond its transaction."""
+        self.sets = (*self.sets, self.statement)[-LASTING_SETS:]
 
     @property
     def transaction_id(self) -> TransactionId:

@@ -30,6 +30,12 @@ class Transaction:
     statement: bytes
     recent: tuple[bytes, ...]
     pin: str
+    sets: tuple[bytes, ...] = ()
+    """SETs of this session that last beyond their transaction, newest last."""
+    blocking: int = 0
+    """How many sessions wait for its locks: filled in by whoever knows, 0 else."""
+    blocking_seconds: float = 0.0
+    """The longest of those waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,7 @@ def transaction_facts(entry: SessionEntry, now: float) -> Transaction:
         statement=entry.statement,
         recent=tuple(entry.recent),
         pin=entry.pin,
+        sets=entry.sets,
     )
 
 

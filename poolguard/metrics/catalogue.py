@@ -180,7 +180,10 @@ BUDGET_SPENT: Final = _gauge(
     "policy",
 )
 SPARED: Final = _counter(
-    "poolguard_policy_spared_total", "Transactions for which something was due, and that are exempt.", "policy"
+    "poolguard_policy_spared_total",
+    "Exempt transactions for which something was due, and steps not taken because such work is not ended.",
+    "policy",
+    "reason",
 )
 GUARD_SWEEP_FAILURES: Final = _counter(
     "poolguard_guard_sweep_failures_total", "Passes of the guard that failed: each is a bug, and is in the log."

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from poolguard.guard.counters import GuardCounters
+from poolguard.guard.exemptions import Spared
 from poolguard.guard.history import Action, RuleName
 from poolguard.ledger.hands import Outcome
 from poolguard.metrics import catalogue as c
@@ -18,7 +19,8 @@ STEPS: Final = tuple(action.value for action in Action)
 
 def guard_readings(guard: GuardCounters, settings: Settings) -> Iterator[Reading]:
     """Everything that the guard counts, with zeros for what the policies can do and have not done yet."""
-    matches = Counter({(rule, mode.value): 0 for rule in RULES for mode in PolicyMode})
+    rules = (*RULES, *(rule.name for policy in settings.policies.values() for rule in policy.rules))
+    matches = Counter({(rule, mode.value): 0 for rule in rules for mode in PolicyMode})
     matches.update(guard.matches)
     for rule_and_mode, number in matches.items():
         yield Reading(c.POLICY_MATCHES, rule_and_mode, number)
@@ -26,10 +28,13 @@ def guard_readings(guard: GuardCounters, settings: Settings) -> Iterator[Reading
     actions.update(guard.actions)
     for labels, number in actions.items():
         yield Reading(c.POLICY_ACTIONS, labels, number)
-    for policy in {**settings.policies, **guard.budget_exhausted, **guard.spared}:
+    spared = Counter({(policy, reason.value): 0 for policy in settings.policies for reason in Spared})
+    spared.update(guard.spared)
+    for policy_and_reason, number in spared.items():
+        yield Reading(c.SPARED, policy_and_reason, number)
+    for policy in {**settings.policies, **guard.budget_exhausted}:
         yield Reading(c.BUDGET_EXHAUSTED, (policy,), guard.budget_exhausted[policy])
         yield Reading(c.BUDGET_SPENT, (policy,), int(policy in guard.exhausted_now))
-        yield Reading(c.SPARED, (policy,), guard.spared[policy])
     yield Reading(c.GUARD_SWEEPS, (), guard.sweeps)
     yield Reading(c.GUARD_SWEEP_FAILURES, (), guard.sweep_failures)
     yield Reading(c.GUARD_LATE_SWEEPS, (), guard.late_sweeps)
@@ -43,8 +48,11 @@ def possible_actions(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     """
     for pool_name, pool in settings.pools.items():
         policy = settings.policies.get(pool.policy)
-        for rule in RULES:
-            ladder: Ladder | None = getattr(policy, rule, None)
+        if policy is None:
+            continue
+        ladders: list[tuple[str, Ladder | None]] = [(rule, getattr(policy, rule)) for rule in RULES]
+        ladders += [(rule.name, rule.then) for rule in policy.rules]
+        for rule, ladder in ladders:
             for step in STEPS:
                 if ladder is not None and getattr(ladder, step) is not None:
                     for outcome in (Outcome.DONE, Outcome.FAILED):

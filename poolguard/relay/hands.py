@@ -54,11 +54,16 @@ async def cancel(session: Session, checkout: int) -> Outcome:
     server = _holds(session, checkout)
     if server is None or not (server.replies or session.unsynced):
         return Outcome.VICTIM_MOVED
+    # Until the cancel connection has closed, the cancel could hit whatever the client says next.
+    session.hush(hushed=True)
     try:
         await server.cancel()
     except (PoolguardError, OSError, TimeoutError):
         log.warning("a cancel request could not be sent", extra={"backend_pid": server.backend_pid})
         return Outcome.FAILED
+    finally:
+        if not server.cancels and session.server in {server, None}:
+            session.hush(hushed=False)
     return Outcome.DONE
 
 

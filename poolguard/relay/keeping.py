@@ -22,6 +22,8 @@ class Keeping(SessionState):
         """Keep what a statement leaves behind in its server's session from being lost, or from leaking."""
         if verdict.pin:
             self.advisory_lock = self.advisory_lock or not verdict.pins.isdisjoint(_MAY_LOCK)
+            if Pin.SET in verdict.pins:
+                self.entry.remember_set()
             self._pin(verdict.pin)
         if verdict.strays:
             self.strayed = (self.entry.checkout, own_context())

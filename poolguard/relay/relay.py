@@ -17,7 +17,7 @@ from poolguard.core.ids import ServerId, SessionId, TransactionId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
 from poolguard.ledger.facts import Transaction
-from poolguard.ledger.hands import Outcome
+from poolguard.ledger.hands import ANYHOW, Outcome, Still
 from poolguard.pool.pool import Pool
 from poolguard.pool.registry import Registry, choose_pool
 from poolguard.pool.state import Refusal
@@ -291,20 +291,27 @@ class Relay:
 
     # What the guard does.
 
-    async def cancel(self, transaction: TransactionId) -> Outcome:
+    async def cancel(self, transaction: TransactionId, still: Still = ANYHOW) -> Outcome:
         """See ledger.hands.Hands."""
-        session = self._sessions.get(transaction.session)
+        session = self._still(transaction, still)
         return Outcome.VICTIM_MOVED if session is None else await hands.cancel(session, transaction.checkout)
 
-    async def rollback(self, transaction: TransactionId, error: PoolguardError) -> Outcome:
+    async def rollback(self, transaction: TransactionId, error: PoolguardError, still: Still = ANYHOW) -> Outcome:
         """See ledger.hands.Hands."""
-        session = self._sessions.get(transaction.session)
+        session = self._still(transaction, still)
         return Outcome.VICTIM_MOVED if session is None else await hands.roll_back(session, transaction.checkout, error)
 
-    async def terminate(self, transaction: TransactionId, error: PoolguardError) -> Outcome:
+    async def terminate(self, transaction: TransactionId, error: PoolguardError, still: Still = ANYHOW) -> Outcome:
         """See ledger.hands.Hands."""
-        session = self._sessions.get(transaction.session)
+        session = self._still(transaction, still)
         return Outcome.VICTIM_MOVED if session is None else await hands.terminate(session, transaction.checkout, error)
+
+    def _still(self, transaction: TransactionId, still: Still) -> Session | None:
+        """The session, unless it has gone on to what nobody judged."""
+        session = self._sessions.get(transaction.session)
+        if session is None or not still.holds(session.entry.began_at, session.entry.statements):
+            return None
+        return session
 
 
 async def _nobody_yet() -> Server:

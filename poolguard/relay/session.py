@@ -15,7 +15,7 @@ from poolguard.relay.guests import Left
 from poolguard.relay.parameters import ParameterSet, switch
 from poolguard.relay.pipe import BATCH, FAILED, IDLE, SIMPLE, SWALLOW, SYNC, length_at
 from poolguard.relay.server import Server
-from poolguard.relay.state import CLIENT_FULL, SERVER_FULL, Surroundings
+from poolguard.relay.state import CLIENT_FULL, HUSHED, SERVER_FULL, Surroundings
 from poolguard.relay.statements import Catalogue
 from poolguard.relay.talk import Talk
 from poolguard.settings.model import PoolMode
@@ -78,7 +78,7 @@ class Session(Talk):
     def _read_or_not(self) -> None:
         """Read the client only while what it says and what it is told in answer has somewhere to go."""
         full = self.held is not None and len(self.held) > self.buffer_limit
-        stuck = self.congested & SERVER_FULL or (self.congested and self.server is None)
+        stuck = self.congested & (SERVER_FULL | HUSHED) or (self.congested and self.server is None)
         reading = not (full or stuck)
         if reading is not self.reading and not self.closed:
             self.reading = reading
@@ -86,6 +86,11 @@ class Session(Talk):
                 self.transport.resume_reading()
             else:
                 self.transport.pause_reading()
+
+    def hush(self, *, hushed: bool) -> None:
+        """Stop reading the client while a cancel is on its way to its server, or go on."""
+        self.congested = self.congested | HUSHED if hushed else self.congested & ~HUSHED
+        self._read_or_not()
 
     def _part(self, server: Server) -> None:
         """Neither waits for the other's reader any more."""

@@ -38,6 +38,7 @@ class Surroundings:
 
 CLIENT_FULL: Final = 1
 SERVER_FULL: Final = 2
+HUSHED: Final = 4
 
 
 class SessionState(ClientPipe):
@@ -127,7 +128,7 @@ class SessionState(ClientPipe):
         self.held_sql: bytes | None = None
         self.held_parse: bytes | None = None
         self.congested = 0
-        """CLIENT_FULL: the client does not read. SERVER_FULL: its server does not."""
+        """CLIENT_FULL: the client does not read. SERVER_FULL: its server does not. HUSHED: a cancel is on its way."""
         self.reading = True
         """The client is read."""
         self.message_limit = around.limits().message_bytes

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from poolguard.settings.model import AuthMethod, Settings
-from poolguard.settings.policies import Policy
+from poolguard.settings.policies import LADDERS, Policy
 from poolguard.settings.problems import Path, did_you_mean
 
 POSTGRES_DEFAULT_CONNECTIONS: Final = 97
@@ -155,8 +155,7 @@ def _useless(settings: Settings) -> Iterator[Finding]:
 
 
 def _does_something(policy: Policy) -> bool:
-    ladders = (policy.idle_in_transaction, policy.transaction_age, policy.statement_age, policy.checkout_age)
-    return any(ladder is not None for ladder in ladders)
+    return bool(policy.rules) or any(getattr(policy, ladder) is not None for ladder in LADDERS)
 
 
 def _not_default(policies: Mapping[str, Policy]) -> list[str]:

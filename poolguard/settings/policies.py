@@ -3,11 +3,19 @@
 import itertools
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from poolguard.settings.kinds import FORBID, Seconds
+from poolguard.settings.kinds import FORBID, Name, Seconds
+from poolguard.settings.matching import MOST_ENTRIES, RuleState, Texts, When
+from poolguard.wire.classes import StatementClass
+
+Pause = Annotated[Seconds, Field(le=60)]
+"""How long the guard may be told to wait after an action: what it did is remembered for a minute."""
+
+LADDERS: Final = ("idle_in_transaction", "transaction_age", "statement_age", "checkout_age")
+"""The short form: keys of a policy that hold a ladder. Incidents and metrics name them as rules."""
 
 
 class PolicyMode(StrEnum):
@@ -37,13 +45,26 @@ class Ladder:
                 raise ValueError(f"{milder} comes after {harsher}: a milder step must not come later")
 
 
+class Protected(StrEnum):
+    """Kinds of work that the guard doesn't end unless a rule names them."""
+
+    DDL = StatementClass.DDL.value
+    VACUUM = StatementClass.VACUUM.value
+    CONCURRENTLY = StatementClass.CONCURRENTLY.value
+    COPY = StatementClass.COPY.value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exempt:
-    """Whom the guard leaves alone: globs of application_name, or a marker in a comment of the statement."""
+    """Whom the guard leaves alone, and which work it never ends."""
 
     __pydantic_config__: ClassVar = FORBID
-    application_name: tuple[str, ...] = ("pg_dump*", "pg_restore*")
+    application_name: Texts = ("pg_dump*", "pg_restore*")
+    user: Texts = ()
     comment: str | None = "poolguard:ignore"
+    statement_class: tuple[Protected, ...] = tuple(Protected)
+    zero_timeouts: bool = True
+    job_pop: Seconds = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +74,42 @@ class Budget:
     __pydantic_config__: ClassVar = FORBID
     kills_per_minute: Annotated[int, Field(ge=0)] = 30
     max_share_of_pool: Annotated[float, Field(gt=0, le=1)] = 0.5
+    cooldown: Pause = 0.0
+
+
+class Victims(StrEnum):
+    """Which of the transactions that match a rule in one pass of the guard it is about."""
+
+    ALL = "all"
+    OLDEST = "oldest"
+    MOST_BLOCKING = "most_blocking"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule of the long form: the steps of `then` are taken when all of `when` has held for so long."""
+
+    __pydantic_config__: ClassVar = FORBID
+    name: Name
+    when: When
+    then: Ladder
+    mode: PolicyMode | None = None
+    victims: Victims = Victims.ALL
+    wait_after: Pause = 0.0
+    exempt: Exempt | None = None
+
+    def __post_init__(self) -> None:
+        states = set(self.when.state)
+        if self.then.cancel is not None and states and RuleState.ACTIVE not in states:
+            raise ValueError("then.cancel ends a running statement, and none runs unless when.state is active")
+        if self.then.rollback is not None and states and not states & _ROLLED_BACK:
+            raise ValueError(
+                "then.rollback needs a transaction that stands idle: when.state idle_in_transaction or "
+                "failed_transaction"
+            )
+
+
+_ROLLED_BACK = {RuleState.IDLE_IN_TRANSACTION, RuleState.FAILED_TRANSACTION}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +122,7 @@ class Policy:
     transaction_age: Ladder | None = None
     statement_age: Ladder | None = None
     checkout_age: Ladder | None = None
+    rules: Annotated[tuple[Rule, ...], Field(max_length=MOST_ENTRIES)] = ()
     exempt: Exempt = field(default_factory=Exempt)
     budget: Budget = field(default_factory=Budget)
 
@@ -75,6 +133,12 @@ class Policy:
             raise ValueError("idle_in_transaction has no cancel: nothing runs; use rollback or terminate")
         if self.statement_age is not None and self.statement_age.rollback is not None:
             raise ValueError("statement_age has no rollback: a statement runs; use cancel or terminate")
+        names = [rule.name for rule in self.rules]
+        for name in names:
+            if name in LADDERS:
+                raise ValueError(f"rules: {name} is the name of a ladder; give the rule another")
+            if names.count(name) > 1:
+                raise ValueError(f"rules: {name} is the name of two rules; each needs its own")
 
 
 def default_policies() -> dict[str, Policy]:

@@ -116,8 +116,7 @@ def _leaves(model: type, prefix: str) -> Iterator[Leaf]:
         content = get_args(kind)
         if isinstance(kind, type) and is_dataclass(kind):
             yield from _leaves(kind, path + ".")
-        elif _origin(kind) is Mapping or (_origin(kind) is tuple and is_dataclass(content[0])):
-            item = content[1] if _origin(kind) is Mapping else content[0]
+        elif content and isinstance(item := content[_origin(kind) is Mapping], type) and is_dataclass(item):
             yield from _leaves(item, path + ".*.")
         else:
             yield Leaf(path, kind, nullable, _default(field))

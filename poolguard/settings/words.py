@@ -15,6 +15,41 @@ def _ladder(name: str, of_what: str) -> dict[str, str]:
     return {f"policies.*.{name}.{step}": f"{does}, when {of_what}." for step, does in _LADDER.items()}
 
 
+_WHEN: Final = {
+    "pool": "Globs of pool names.",
+    "user": "Globs of the client's user.",
+    "database": "Globs of the database name that the client asked for.",
+    "application_name": "Globs of the client's application_name.",
+    "client_address": "Addresses or networks of clients, as 10.0.0.0/8, or unix.",
+    "state": "Where the transaction stands.",
+    "idle_for": "Comparison: how long the client has said nothing inside of a transaction.",
+    "transaction_age": "Comparison: how long the transaction is open.",
+    "statement_age": "Comparison: how long the statement runs.",
+    "checkout_age": "Comparison: how long the server is held.",
+    "statements": "Comparison: how many statements came since the server was got, as >=100.",
+    "blocking": "Comparison: how many sessions wait for its locks. 0 while that is not known.",
+    "blocking_for": "Comparison: how long somebody has waited for its locks.",
+    "pool_utilisation": "Comparison: share of the pool's size that is held, as >=0.9.",
+    "waiters": "Comparison: how many clients wait for a server of the pool.",
+    "oldest_wait": "Comparison: how long the first of them has waited.",
+    "wrote": "true: a statement wrote or locked rows, or may have; false: all are known and only read.",
+    "savepoint": "Whether a savepoint is open. Where that is not known, neither true nor false matches.",
+    "isolation": "Isolation level that the transaction was begun with, where it was said.",
+    "statement_class": "Kind of the statement that runs, or ran last. What is named here, the rule may end.",
+    "fingerprint": "Fingerprint of the statement that runs, or ran last, as incidents show it.",
+    "statement": "Regular expression, searched in that statement's text without literals, in lower case.",
+    "tags": "sqlcommenter tags of the transaction's statements: name to glob.",
+}
+
+_EXEMPT: Final = {
+    "application_name": "Globs of application_name that the guard leaves alone.",
+    "user": "Globs of users that the guard leaves alone.",
+    "comment": "A comment with this text in a statement exempts its transaction.",
+    "statement_class": "Work that is warned of and never ended. checkout_age may end a COPY all the same.",
+    "zero_timeouts": "Leave alone what a client has lifted the timeout of with SET, as pg_dump does: = 0.",
+    "job_pop": "A transaction that took a job of a queue is not ended before this age. 0s: like any other.",
+}
+
 _UPSTREAM: Final = {
     "url": "PostgreSQL as a libpq URI. PG* variables and ~/.pgpass fill what it leaves out.",
     "password_file": "File that holds the password. Read again for new connections: it can be rotated.",
@@ -60,13 +95,23 @@ WORDS: Final[Mapping[str, str]] = {
     **_ladder("transaction_age", "a transaction is open for so long"),
     **_ladder("statement_age", "one statement runs for so long"),
     **_ladder("checkout_age", "a server is held for so long, for whatever reason"),
-    "policies.*.exempt.application_name": "Globs of application_name that the guard leaves alone.",
-    "policies.*.exempt.comment": "A comment with this text in a statement exempts its transaction.",
+    "policies.*.rules.*.name": "Name of the rule, in incidents, metrics and errors.",
+    **{f"policies.*.rules.*.when.{key}": text for key, text in _WHEN.items()},
+    **{
+        f"policies.*.rules.*.then.{step}": f"{does}, when all of when has held so long."
+        for step, does in _LADDER.items()
+    },
+    "policies.*.rules.*.mode": "null: the policy's mode.",
+    "policies.*.rules.*.victims": "Of the transactions of a pool that match at once: all, or only one.",
+    "policies.*.rules.*.wait_after": "After an action, end nothing more by this rule in the pool for so long.",
+    **{f"policies.*.rules.*.exempt.{key}": f"For this rule too: {text}" for key, text in _EXEMPT.items()},
+    **{f"policies.*.exempt.{key}": text for key, text in _EXEMPT.items()},
     "policies.*.budget.kills_per_minute": "Above so many the guard ends nothing more and calls for a person.",
     "policies.*.budget.max_share_of_pool": (
         "At most this share of the pool's servers is cancelled or terminated at once, or was terminated in the last "
         "minute; rollbacks keep their server and don't count."
     ),
+    "policies.*.budget.cooldown": "After an action, end nothing more in the pool for so long: let the waiting go on.",
     "leases.enabled": "Whether there is a lease API.",
     "leases.connections": "Connections of its own, which no pool shares: one in use, the rest spares.",
     "leases.schema": "PostgreSQL schema of the lease table.",

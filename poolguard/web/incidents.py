@@ -6,8 +6,9 @@ from aiohttp import web
 
 from poolguard.core.errors import UnknownPool
 from poolguard.guard.book import KEPT
-from poolguard.guard.history import Action, RuleName
+from poolguard.guard.history import Action
 from poolguard.guard.incidents import Incident, IncidentOutcome
+from poolguard.settings.policies import LADDERS
 from poolguard.web.queries import BadRequest, choice, only, page
 from poolguard.web.replies import reply, reply_list
 from poolguard.web.sources import CONTROL
@@ -20,7 +21,7 @@ async def list_incidents(request: web.Request) -> web.Response:
     limit, offset = page(query)
     found = request.app[CONTROL].incidents.find(
         pool=query.get("pool"),
-        rule=choice(query, "rule", list(RuleName)),
+        rule=choice(query, "rule", _rules(request)),
         action=choice(query, "action", list(Action)),
         outcome=choice(query, "outcome", list(IncidentOutcome)),
         since=_since(query.get("since")),
@@ -39,6 +40,11 @@ async def get_incident(request: web.Request) -> web.Response:
             "no incident of this id is remembered", hint=f"The latest {KEPT:,} are; the JSON log has all."
         )
     return reply(_view(incident))
+
+
+def _rules(request: web.Request) -> list[str]:
+    policies = request.app[CONTROL].settings.settings.policies
+    return [*LADDERS, *(rule.name for policy in policies.values() for rule in policy.rules)]
 
 
 def _view(incident: Incident) -> dict[str, object]:

@@ -13,6 +13,7 @@ from poolguard.settings.shape import leaves
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "config" / "poolguard.yaml"
+RULES: Final = ROOT / "config" / "rules.yaml"
 SETTINGS_FILES: Final = sorted([*(ROOT / "config").glob("*.yaml"), *(ROOT / "examples").rglob("poolguard*.yaml")])
 
 
@@ -50,8 +51,18 @@ def test_every_setting_stands_in_it_with_a_comment(document: Document) -> None:
         line, above = lines[place.line - 1], lines[place.line - 2]
         if " #" in line or above.lstrip().startswith("#"):
             commented.add(generic(path))
-    missing = [leaf.path for leaf in leaves() if leaf.path not in commented and not in_a_comment(leaf.path, commented)]
+    missing = [
+        leaf.path
+        for leaf in leaves()
+        if leaf.path not in commented and not in_a_comment(leaf.path, commented) and ".rules." not in leaf.path
+    ]
     assert missing == []
+
+
+def test_every_key_of_a_rule_stands_in_the_file_of_rules() -> None:
+    keys = {generic(path) for path in read(RULES.read_text(), {}).keys}
+    rules = [leaf.path for leaf in leaves() if ".rules." in leaf.path]
+    assert [path for path in rules if path not in keys] == []
 
 
 def in_a_comment(path: str, commented: set[str]) -> bool:

@@ -10,7 +10,7 @@ from poolguard.guard.errors import ErrorBook
 from poolguard.guard.guard import Guard
 from poolguard.guard.locks.state import LockState
 from poolguard.ledger.book import Ledger
-from poolguard.ledger.hands import Outcome
+from poolguard.ledger.hands import ANYHOW, Outcome, Still
 from poolguard.metrics.sources import SettingsInForce
 from poolguard.pool.snapshot import PoolSnapshot
 from poolguard.settings.model import Settings
@@ -29,15 +29,15 @@ class Hand:
     def __init__(self) -> None:
         self.rolled_back: list[TransactionId] = []
 
-    async def cancel(self, transaction: TransactionId) -> Outcome:
+    async def cancel(self, transaction: TransactionId, still: Still = ANYHOW) -> Outcome:
         raise AssertionError(f"{transaction} was to be rolled back")
 
-    async def rollback(self, transaction: TransactionId, error: PoolguardError) -> Outcome:
+    async def rollback(self, transaction: TransactionId, error: PoolguardError, still: Still = ANYHOW) -> Outcome:
         assert error.message
         self.rolled_back.append(transaction)
         return Outcome.DONE
 
-    async def terminate(self, transaction: TransactionId, error: PoolguardError) -> Outcome:
+    async def terminate(self, transaction: TransactionId, error: PoolguardError, still: Still = ANYHOW) -> Outcome:
         raise AssertionError(f"{transaction} was to be rolled back: {error}")
 
 

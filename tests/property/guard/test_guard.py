@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolguard.guard.history import ENDS, Action, History, RuleName
-from poolguard.guard.rules import COUNTS_IN, POSSIBLE_IN, Verdict, compile_policy, judge, measure
+from poolguard.guard.judge import COUNTS_IN, POSSIBLE_IN, judge, measure
+from poolguard.guard.rules import Verdict, compile_policy
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
@@ -95,10 +96,12 @@ def test_no_step_before_its_age_and_none_that_makes_no_sense(
     policy: Policy, life: list[tuple[Phase, float, bool]]
 ) -> None:
     for verdict, *_ in judged(policy, life):
-        step = getattr(getattr(policy, verdict.rule.value), verdict.action.value)
+        rule = verdict.of.measure
+        assert rule is not None
+        step = getattr(getattr(policy, rule.value), verdict.action.value)
         assert verdict.actual_seconds >= step == verdict.limit_seconds
-        assert verdict.actual_seconds == measure(verdict.rule, verdict.transaction)
-        assert verdict.transaction.phase in COUNTS_IN[verdict.rule] & POSSIBLE_IN[verdict.action]
+        assert verdict.actual_seconds == measure(rule, verdict.transaction)
+        assert verdict.transaction.phase in COUNTS_IN[rule] & POSSIBLE_IN[verdict.action]
 
 
 @given(POLICIES, LIVES)

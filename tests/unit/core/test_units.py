@@ -55,7 +55,7 @@ def test_durations_are_said_briefly(seconds: float, text: str) -> None:
 
 @given(st.floats(0, 10**7))
 def test_a_brief_duration_can_be_read_and_is_near(seconds: float) -> None:
-    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=0.02, abs=0.0005)
+    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=0.05, abs=0.0005)
 
 
 @pytest.mark.parametrize(("text", "number"), [("1B", 1), ("64KiB", 65536), ("16 MiB", 16 * 1024**2), ("1GiB", 1024**3)])

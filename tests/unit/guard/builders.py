@@ -1,7 +1,7 @@
 """Transactions, policies and hands with plain values, for tests of the guard."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from poolguard.core.errors import PoolguardError
@@ -9,10 +9,11 @@ from poolguard.core.ids import SessionId, TransactionId
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.guard import Guard
 from poolguard.guard.history import Action, RuleName
-from poolguard.guard.rules import Rules, Verdict, compile_policy
+from poolguard.guard.locks.state import Blocking
+from poolguard.guard.rules import Rule, Rules, Verdict, compile_policy
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
-from poolguard.ledger.hands import Outcome
+from poolguard.ledger.hands import ANYHOW, Outcome, Still
 from poolguard.settings.model import Pool, Settings
 from poolguard.settings.policies import Ladder, Policy
 from tests.support.clock import ManualClock
@@ -69,11 +70,13 @@ def verdict(
     rule: RuleName = RuleName.IDLE_IN_TRANSACTION,
     rules: Rules | None = None,
 ) -> Verdict:
-    """A verdict of 60 s on *facts*."""
+    """A verdict of 60 s on *facts*, by a ladder of *rules* or one like it."""
+    rules = rules or compile_policy("app", LADDERS)
+    like = Rule(name=rule, setting=f"policies.app.{rule.value}", steps=(), mode=rules.mode, measure=rule)
     return Verdict(
         transaction=facts or idle(61.0),
-        rules=rules or compile_policy("app", LADDERS),
-        rule=rule,
+        rules=rules,
+        of=next((found for found in rules.rules if found.name == rule), like),
         action=action,
         limit_seconds=60.0,
         actual_seconds=61.0,
@@ -86,17 +89,21 @@ class FakeHands:
     def __init__(self) -> None:
         self.calls: list[tuple[Action, TransactionId]] = []
         self.errors: list[PoolguardError] = []
+        self.stills: list[Still] = []
         self.outcome = Outcome.DONE
         self.blocked: asyncio.Event | None = None
         self.raises: Exception | None = None
 
-    async def cancel(self, transaction: TransactionId) -> Outcome:
+    async def cancel(self, transaction: TransactionId, still: Still = ANYHOW) -> Outcome:
+        self.stills.append(still)
         return await self._do(Action.CANCEL, transaction)
 
-    async def rollback(self, transaction: TransactionId, error: PoolguardError) -> Outcome:
+    async def rollback(self, transaction: TransactionId, error: PoolguardError, still: Still = ANYHOW) -> Outcome:
+        self.stills.append(still)
         return await self._do(Action.ROLLBACK, transaction, error)
 
-    async def terminate(self, transaction: TransactionId, error: PoolguardError) -> Outcome:
+    async def terminate(self, transaction: TransactionId, error: PoolguardError, still: Still = ANYHOW) -> Outcome:
+        self.stills.append(still)
         return await self._do(Action.TERMINATE, transaction, error)
 
     async def _do(self, action: Action, transaction: TransactionId, error: PoolguardError | None = None) -> Outcome:
@@ -114,6 +121,7 @@ class Scene:
     """A guard over transactions that the test puts there, with fake hands and a clock that the test moves."""
 
     def __init__(self, policy: Policy = LADDERS, *, size: int = 20, observe: bool = False) -> None:
+        self.blocking: Mapping[TransactionId, Blocking] = {}
         self.clock = ManualClock(NOW)
         self.hands = FakeHands()
         self.transactions: Sequence[Transaction] = ()
@@ -129,6 +137,7 @@ class Scene:
             settings=self.settings(policy),
             settings_hash="abc",
             observe=observe,
+            blocking=lambda: self.blocking,
         )
 
     def snapshot(self, name: str) -> Any:

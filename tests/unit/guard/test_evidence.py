@@ -2,8 +2,9 @@
 
 import pytest
 
-from poolguard.guard.evidence import MAX_NAME, classify, classify_starvation, party_of, pool_state_of, statements_of
+from poolguard.guard.evidence import MAX_NAME, classify, classify_starvation, party_of, pool_state_of
 from poolguard.guard.incidents import Classification
+from poolguard.guard.traits import statements_of
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from tests.support.snapshots import pool_snapshot

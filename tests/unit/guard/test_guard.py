@@ -12,12 +12,14 @@ from poolguard.core.ids import SessionId, TransactionId
 from poolguard.guard.actions import ACTION_SECONDS
 from poolguard.guard.guard import LATE_SECONDS, SWEEP_SECONDS
 from poolguard.guard.history import Action
+from poolguard.guard.locks.state import Blocking
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
-from poolguard.ledger.hands import Outcome
+from poolguard.ledger.hands import ANYHOW, Outcome, Still
+from poolguard.settings.load import parse
 from poolguard.settings.model import Pool, Settings
 from poolguard.settings.policies import Budget, Ladder, Policy, PolicyMode
-from tests.unit.guard.builders import LADDERS, NOW, Scene, active, idle
+from tests.unit.guard.builders import LADDERS, NOW, Scene, active, idle, transaction
 
 
 def leaks(number: int, seconds: float = 61.0) -> list[Transaction]:
@@ -144,7 +146,7 @@ async def test_an_exempt_transaction_is_left_alone_and_counted_once() -> None:
     for seconds in (61.0, 900.0):
         await scene.sweep(idle(seconds, statement=b"select 1 /* poolguard:ignore */"))
     assert (scene.story(), scene.hands.calls) == ([], [])
-    assert scene.guard.counters.spared == {"app": 1}
+    assert scene.guard.counters.spared == {("app", "comment"): 1}
 
 
 async def test_an_exhausted_budget_withholds_loudly_once_and_goes_on_when_time_has_passed(
@@ -399,3 +401,33 @@ async def test_failed_transactions_are_ended_as_idle_ones() -> None:
     await scene.sweep(idle(61.0, phase=Phase.FAILED_TRANSACTION))
     assert scene.story() == [("rollback", "done")]
     assert scene.book.find()[0].classification == "failed_and_left"
+
+
+async def test_a_rule_on_blocking_knows_whose_locks_others_wait_for() -> None:
+    text = "policies: {app: {rules: [{name: root, when: {blocking: '>=2', idle_for: 1s}, then: {rollback: 0s}}]}}"
+    scene = Scene(parse(text, "f", {}).settings.policies["app"])
+    scene.blocking = {idle(5.0, 1).id: Blocking(2, 3.0), idle(5.0, 2).id: Blocking(1, 3.0)}
+    await scene.sweep(idle(5.0, 1), idle(5.0, 2), idle(5.0, 3))
+    assert scene.hands.calls == [(Action.ROLLBACK, idle(5.0, 1).id)]
+    (incident,) = scene.book.find()
+    assert incident.transaction is not None
+    assert (incident.transaction.blocking, incident.transaction.blocking_seconds) == (2, 3.0)
+    assert [(matched.key, matched.found) for matched in incident.matched] == [("idle_for", "5.0s"), ("blocking", "2")]
+
+
+async def test_what_is_protected_is_told_once_and_never_done() -> None:
+    scene = Scene()
+    for seconds in (61.0, 62.0):
+        await scene.sweep(idle(seconds, recent=(b"create table t (a int)",), statement=b"select 1"))
+    assert scene.hands.calls == []
+    assert scene.story() == [("rollback", "spared")]
+    assert scene.book.find()[0].spared_by == "statement_class"
+    assert scene.guard.counters.spared == {("app", "statement_class"): 1}
+
+
+async def test_an_action_names_the_transaction_and_for_idle_ones_the_statement_that_was_judged() -> None:
+    scene = Scene()
+    await scene.sweep(idle(61.0, statements=7), transaction(2, phase=Phase.PINNED, checkout_seconds=2500.0))
+    by_checkout, by_rollback = scene.hands.stills  # the oldest first
+    assert by_rollback == Still(began_at=NOW - 62.0, statements=7)
+    assert by_checkout == ANYHOW

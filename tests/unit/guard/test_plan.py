@@ -1,6 +1,7 @@
 """What one sweep carries out, notes, withholds or puts off."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from poolguard.guard.plan import (
     share_of_pool,
 )
 from poolguard.guard.rules import Rules, Verdict, compile_policy
+from poolguard.settings.load import parse
 from poolguard.settings.policies import Budget, Policy, PolicyMode
 from tests.unit.guard.builders import LADDERS, NOW, active, idle, verdict
 
@@ -58,11 +60,12 @@ def test_actions_come_before_warnings_and_the_oldest_first() -> None:
     assert planned([warning, young, old]) == [Carry(old), Carry(young), Note(warning)]
 
 
-def test_one_action_for_each_transaction_the_harshest() -> None:
+def test_one_action_for_each_transaction_by_the_first_rule_which_names_the_others() -> None:
     facts = idle(61.0)
-    mild = verdict(Action.CANCEL, facts, rule=RuleName.STATEMENT_AGE)
-    harsh = verdict(Action.TERMINATE, facts, rule=RuleName.CHECKOUT_AGE)
-    assert planned([mild, harsh]) == planned([harsh, mild]) == [Carry(harsh)]
+    first = verdict(Action.CANCEL, facts, rule=RuleName.STATEMENT_AGE)
+    second = verdict(Action.TERMINATE, facts, rule=RuleName.CHECKOUT_AGE)
+    assert planned([first, second]) == [Carry(replace(first, also=("checkout_age",)))]
+    assert planned([second, first]) == [Carry(replace(second, also=("statement_age",)))]
 
 
 def test_no_second_action_while_one_is_under_way() -> None:
@@ -133,3 +136,59 @@ def test_share_of_a_pool_is_at_least_one_server(size: int, share: float, servers
 def test_kills_left_never_falls_below_zero() -> None:
     (leak,) = leaks(1, rules=budget(kills=2))
     assert [kills_left(leak, [deed()] * number, NOW) for number in range(4)] == [2, 1, 0, 0]
+
+
+def one_rule(rule: str, budget_text: str = "{}") -> Rules:
+    text = f"policies: {{app: {{rules: [{rule}], budget: {budget_text}}}}}"
+    return compile_policy("app", parse(text, "f", {}).settings.policies["app"])
+
+
+def leaked(number: int, rules: Rules, **changes: Any) -> Verdict:
+    facts = idle(60.0 + number, number, **changes)
+    return replace(verdict(facts=facts, rules=rules), of=rules.rules[0])
+
+
+def rule(more: str) -> str:
+    return f"{{name: leaked, when: {{idle_for: 1s}}, then: {{rollback: 0s}}{more}}}"
+
+
+def test_victims_oldest_ends_one_at_a_time() -> None:
+    rules = one_rule(rule(", victims: oldest"))
+    found = [leaked(number, rules) for number in (1, 2, 3)]
+    assert planned(found) == [Carry(found[2])]
+    under_way = running(Deed(NOW, "app", "app", Action.ROLLBACK, "leaked"))
+    assert planned(found, under_way=under_way) == []
+
+
+def test_victims_most_blocking_ends_whom_most_wait_for() -> None:
+    rules = one_rule(rule(", victims: most_blocking"))
+    found = [leaked(1, rules, blocking=2, blocking_seconds=9.0), leaked(2, rules, blocking=3), leaked(3, rules)]
+    assert planned(found) == [Carry(found[1])]
+
+
+def test_after_an_action_its_rule_rests_for_wait_after() -> None:
+    rules = one_rule(rule(", wait_after: 5s"))
+    found = [leaked(number, rules) for number in (1, 2)]
+    assert planned(found) == [Carry(found[1])]
+    for ago, rule_name, steps in ((4.9, "leaked", 0), (5.0, "leaked", 1), (4.9, "other", 1)):
+        done = [Deed(NOW - ago, "app", "app", Action.ROLLBACK, rule_name)]
+        assert len(planned(found, done=done)) == steps
+
+
+def test_a_cooldown_is_for_all_rules_of_a_policy_in_a_pool() -> None:
+    rules = one_rule(rule(""), "{cooldown: 5s}")
+    found = [leaked(number, rules) for number in (1, 2)]
+    assert planned(found) == [Carry(found[1])]
+    assert planned(found, done=[Deed(NOW - 4.9, "app", "app", Action.CANCEL, "other")]) == []
+    assert len(planned(found, done=[Deed(NOW - 4.9, "app", "jobs", Action.CANCEL, "other")])) == 1
+
+
+def test_a_rule_that_observes_is_noted_beside_the_one_that_acts() -> None:
+    rules = one_rule(rule(", mode: observe"))
+    facts = idle(61.0)
+    watching = replace(verdict(facts=facts, rules=rules), of=rules.rules[0])
+    acting = verdict(facts=facts)
+    assert planned([watching, acting]) == [
+        Carry(replace(acting, also=("leaked",))),
+        Note(replace(watching, also=("idle_in_transaction",))),
+    ]

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from poolguard.guard.case import Case
+from poolguard.guard.exemptions import Spared
 from poolguard.guard.history import Action, History, RuleName
-from poolguard.guard.rules import compile_policy, is_exempt, judge
+from poolguard.guard.judge import judge
+from poolguard.guard.rules import compile_policy
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
@@ -18,7 +21,7 @@ WARN, CANCEL, ROLLBACK, TERMINATE = Action
 RULES = compile_policy("app", LADDERS)
 
 
-def due(facts: Transaction, history: History | None = None, now: float = NOW) -> list[tuple[RuleName, Action]]:
+def due(facts: Transaction, history: History | None = None, now: float = NOW) -> list[tuple[str, Action]]:
     judgement = judge(facts, RULES, history or History(), now)
     return [(verdict.rule, verdict.action) for verdict in judgement.verdicts]
 
@@ -124,9 +127,9 @@ def test_a_commit_under_way_is_never_cut(statement: bytes) -> None:
 
 def test_an_exempt_transaction_gets_no_verdict_and_stays_exempt() -> None:
     judgement = judge(idle(700.0, application_name="pg_dump"), RULES, History(), NOW)
-    assert (judgement.verdicts, judgement.spared) == ((), True)
+    assert (judgement.verdicts, judgement.spared) == ((), Spared.APPLICATION_NAME)
     again = judge(idle(701.0, application_name="renamed"), RULES, judgement.history, NOW + 1)
-    assert (again.verdicts, again.spared) == ((), False)
+    assert (again.verdicts, again.spared) == ((), None)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_an_exempt_transaction_gets_no_verdict_and_stays_exempt() -> None:
 def test_exempt_by_application_name_or_by_a_marker_in_any_recent_statement(
     changes: dict[str, Any], exempt: bool
 ) -> None:
-    assert is_exempt(idle(700.0, **changes), RULES) is exempt
+    assert (RULES.exempt.whom(Case(idle(700.0, **changes))) is not None) is exempt
 
 
 def test_exemptions_can_be_switched_off() -> None:

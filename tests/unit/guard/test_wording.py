@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolguard.core.errors import EndedByOperator, IdleTransactionEnded, OldTransactionEnded
+from poolguard.guard.case import Case
 from poolguard.guard.history import Action, RuleName
 from poolguard.guard.incidents import Classification
-from poolguard.guard.rules import compile_policy, is_exempt
+from poolguard.guard.rules import compile_policy
 from poolguard.guard.wording import ADVICE, client_sees, error_by_hand, error_for, exemption_for
 from poolguard.settings.policies import Exempt
 from tests.unit.guard.builders import LADDERS, active, idle, verdict
@@ -88,11 +89,10 @@ def test_the_pasted_exemption_exempts_that_application_and_keeps_those_before(na
     facts = idle(61.0, application_name=name)
     pasted = _pasted(exemption_for(facts, RULES))
     rules = compile_policy("app", replace(LADDERS, exempt=pasted))
-    assert is_exempt(facts, rules)
+    assert rules.exempt.whom(Case(facts)) is not None
     assert set(LADDERS.exempt.application_name) <= set(pasted.application_name)
-    assert not is_exempt(idle(61.0, application_name=f"{name}-other"), rules) or name.startswith(
-        ("pg_dump", "pg_restore")
-    )
+    other = Case(idle(61.0, application_name=f"{name}-other"))
+    assert rules.exempt.whom(other) is None or name.startswith(("pg_dump", "pg_restore"))
 
 
 def test_a_client_without_a_name_is_exempted_by_comment_only() -> None:

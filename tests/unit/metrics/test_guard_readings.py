@@ -1,6 +1,7 @@
 """The guard's counters become readings, with zeros for what may yet happen."""
 
 from poolguard.guard.counters import GuardCounters
+from poolguard.guard.exemptions import Spared
 from poolguard.metrics import catalogue as c
 from poolguard.metrics.catalogue import Metric
 from poolguard.metrics.guard_readings import guard_readings, possible_actions
@@ -54,4 +55,11 @@ def test_an_exhausted_budget_is_told_with_its_policy() -> None:
 
     assert told(c.BUDGET_EXHAUSTED, guard) == {("only",): 4}
     assert told(c.BUDGET_SPENT, guard) == {("only",): 1}
-    assert told(c.SPARED, guard) == {("only",): 0}
+
+
+def test_what_was_spared_is_told_by_reason_from_the_start() -> None:
+    guard = GuardCounters()
+    guard.spared["only", "comment"] = 2
+    spared = told(c.SPARED, guard)
+    assert spared["only", "comment"] == 2
+    assert {reason for policy, reason in spared if policy == "only"} == {reason.value for reason in Spared}
