@@ -48,6 +48,7 @@ Modules (* is pure):
 - `statements`: the SQL.
 - `connection`: how a session is opened and told, what its errors mean.
 - `line`: the connections, kept open.
+- `setup`: whether all that is needed is there, and how it gets there.
 - `store`: requests on them, attempted again.
 - `gate`: the bounded queue before them.
 - `topics`*: which leases are watched, and when to look at them again.

@@ -6,6 +6,7 @@ from poolguard.lease.terms import MAX_TOKEN
 
 TABLE: Final = "lease"
 SEQUENCE: Final = "lease_token"
+FENCE: Final = "holds"
 CHANNEL: Final = "poolguard_lease"
 """What is notified of a release, with the lease's name: one channel for all schemas of a database."""
 
@@ -14,6 +15,8 @@ _DDL: Final = """\
 --   GRANT USAGE ON SCHEMA {schema} TO role;
 --   GRANT SELECT, INSERT, UPDATE ON {schema}.lease TO role;
 --   GRANT USAGE ON SEQUENCE {schema}.lease_token TO role;
+-- Whoever calls {schema}.holds() needs:
+--   GRANT USAGE ON SCHEMA {schema} TO application;
 CREATE SCHEMA IF NOT EXISTS {schema};
 
 -- One counter for all names, outside of the table: deleting rows can't make a token come back.
@@ -49,6 +52,26 @@ ALTER TABLE {schema}.lease
   ADD COLUMN IF NOT EXISTS hold_off_until timestamptz,
   ADD COLUMN IF NOT EXISTS stepped_down   text,
   ADD COLUMN IF NOT EXISTS preferred      text;
+
+-- The fence: true while that term runs, else an error: a caller who forgets to look at the answer is stopped too.
+-- Until the caller's transaction ends, nobody can begin the next term; renewals pass. As its owner, because a row lock
+-- takes the right to UPDATE, which applications should not have: they need USAGE of the schema, and nothing else here.
+CREATE OR REPLACE FUNCTION {schema}.holds(name text, token bigint) RETURNS boolean
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $poolguard$
+BEGIN
+  PERFORM FROM {schema}.lease AS lease WHERE lease.name = holds.name FOR KEY SHARE;
+  -- Of its own statement: the clock is read after the lock was waited for.
+  PERFORM FROM {schema}.lease AS lease
+    WHERE lease.name = holds.name AND lease.token = holds.token AND lease.holder IS NOT NULL
+      AND lease.expires_at > clock_timestamp();
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'lease % is not held with token %', holds.name, holds.token
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Another term has begun, or this one is over: stop.';
+  END IF;
+  RETURN true;
+END
+$poolguard$;
 
 COMMENT ON TABLE {schema}.lease IS 'Leases held through poolguard: one row a name, kept for ever';
 """

@@ -7,7 +7,7 @@ from typing import Any, Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from poolguard.lease.schema import CHANNEL, SEQUENCE, TABLE
+from poolguard.lease.schema import CHANNEL, FENCE, SEQUENCE, TABLE
 from poolguard.lease.terms import HoldOff, Row, StepDown, TermKey, Wanted
 
 _COLUMNS: Final = """
@@ -99,7 +99,8 @@ WITH asked AS (
 # Fails if a column is missing; says whether each right is there.
 _PROBE: Final = """
 SELECT has_table_privilege({table_name}, 'SELECT') AND has_table_privilege({table_name}, 'INSERT')
-       AND has_table_privilege({table_name}, 'UPDATE') AND has_sequence_privilege({sequence}, 'USAGE') AS allowed
+       AND has_table_privilege({table_name}, 'UPDATE') AND has_sequence_privilege({sequence}, 'USAGE') AS allowed,
+       to_regprocedure({fence}) IS NOT NULL AS fenced
   FROM (SELECT count(*) FROM (SELECT {columns} FROM {table} AS lease LIMIT 0) AS none) AS columns
 """
 
@@ -115,6 +116,7 @@ class Statements:
             "table_name": sql.Literal(_dotted(schema, TABLE)),
             "sequence": sql.Literal(_dotted(schema, SEQUENCE)),
             "channel": sql.Literal(CHANNEL),
+            "fence": sql.Literal(f"{_dotted(schema, FENCE)}(text, bigint)"),
         }
 
         def made(text: str) -> sql.Composed:

@@ -1,5 +1,6 @@
 """The leases in PostgreSQL: each request on a connection of its own few, tried again while that can't do harm."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -8,14 +9,16 @@ import psycopg
 
 from poolguard.core.clock import Clock
 from poolguard.core.errors import LeaseUnavailable, LeaseUnknown
-from poolguard.lease import rules, schema, statements
+from poolguard.lease import rules, statements
 from poolguard.lease.connection import Fault, LeaseConnection, fault_of, told
 from poolguard.lease.line import AttemptTimeout, Line, NoConnection
+from poolguard.lease.setup import PRINT_SCHEMA, Found, Setup
 from poolguard.lease.statements import Statements
 from poolguard.lease.terms import AT_ONCE, Row, StepDown, TermKey, Wanted
 from poolguard.settings.model import Leases
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 Work = Callable[[LeaseConnection], Awaitable[T]]
 
 ATTEMPT_SECONDS: Final = 2.0
@@ -24,7 +27,6 @@ MIN_ATTEMPT_SECONDS: Final = 0.5
 """Not less, however little trust is left: a renewal that comes late is still worth having."""
 _PREPARE_SECONDS: Final = 15.0
 _MAX_ATTEMPTS: Final = 8
-PRINT_SCHEMA: Final = "Let a DBA run the output of `poolguard print-schema --sql` and grant what it names."
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,9 @@ class LeaseStore:
 
     def __init__(self, conninfo: str, settings: Leases, clock: Clock) -> None:
         self._schema: Final = settings.schema
-        self._create: Final = settings.create_schema
         self._grace: Final = settings.failover_grace
         self._sql: Final = Statements(settings.schema)
+        self._setup: Final = Setup(settings, self._sql)
         self._clock: Final = clock
         self._line: Final = Line(conninfo, settings.connections)
 
@@ -151,14 +153,18 @@ class LeaseStore:
     async def prepare(self) -> None:
         """Make sure that the table can be used. Raises LeaseUnavailable that says what the operator can do."""
         deadline = self._clock.monotonic() + _PREPARE_SECONDS
-        if await self._run(self._usable, deadline=deadline, attempt_seconds=_PREPARE_SECONDS):
-            return
-        if not self._create:
-            raise LeaseUnavailable(
-                f"schema {self._schema!r} has no lease table of this version, and leases.create_schema is false",
-                hint=PRINT_SCHEMA,
-            )
-        await self._run(self._create_all, deadline=deadline, attempt_seconds=_PREPARE_SECONDS)
+
+        async def run(work: Work[T]) -> T:
+            return await self._run(work, deadline=deadline, attempt_seconds=_PREPARE_SECONDS)
+
+        found = await run(self._setup.found)
+        if self._setup.must_create(found):
+            try:
+                await run(self._setup.create)
+            except LeaseUnavailable as error:
+                if found is not Found.NO_FENCE:
+                    raise
+                log.warning("the function that fences transactions is missing", extra={"reason": error.detail})
 
     async def acquire(
         self, wish: Wanted, *, floor: int, earlier_token: int | None, deadline: float
@@ -286,24 +292,6 @@ class LeaseStore:
             return [statements.row_of(record) for record in await found.fetchall()]
 
         return await self._run(work, deadline=deadline, writes=False)
-
-    async def _usable(self, connection: LeaseConnection) -> bool:
-        try:
-            record = await (await connection.execute(self._sql.probe)).fetchone()
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName):
-            return False  # not there, or of an earlier version
-        if record is None or not record["allowed"]:
-            raise LeaseUnavailable(
-                f"this role may not read and write the lease table in schema {self._schema!r}", hint=PRINT_SCHEMA
-            )
-        return True
-
-    async def _create_all(self, connection: LeaseConnection) -> None:
-        async with connection.transaction():
-            await connection.execute("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '12s'")
-            # CREATE ... IF NOT EXISTS of two sessions at once fails with unique_violation in one of them.
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('poolguard.lease', 0))")
-            await connection.execute(schema.ddl(self._schema).encode())
 
     async def _one(self, connection: LeaseConnection, statement: object, parameters: dict[str, object]) -> Row | None:
         record = await (await connection.execute(statement, parameters)).fetchone()  # type: ignore[call-overload]

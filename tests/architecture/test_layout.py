@@ -21,6 +21,7 @@ WITHOUT_TESTS: Final = {
     "guard/locks/queries.py": "SQL; tests/integration/guard/locks run every statement",
     "lease/counters.py": "attributes; tests/unit/metrics/test_lease_readings.py reads them",
     "lease/line.py": "connections; tests/integration/lease break and mend them",
+    "lease/setup.py": "tests/integration/lease/test_store.py and test_fence.py take away what it finds and creates",
     "lease/statements.py": "SQL; tests/integration/lease run every statement",
     "lease/wording.py": "texts; tests/unit/lease/test_manager.py and tests/unit/web/test_leases.py compare them",
     "ledger/hands.py": "a protocol",
