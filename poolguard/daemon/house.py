@@ -76,6 +76,7 @@ class House:
             target_of=lambda pool: self.targets.of(pool),
             door=self.door_of(settings),
             on_starved=self._starved,
+            leads=self._leads,
             on_error=self._erred,
         )
         self.errors: Final = ErrorBook(self._deadlocked)
@@ -95,6 +96,9 @@ class House:
         self.observer: Final = self._make_observer(settings)
         self.clients: Final = ClientWatch(self.ledger, self.clock)
         self.leases: Final = self._make_leases(settings)
+        if self.leases is not None:
+            # First of all, and before a term is given back: who writes in the leader's name is stopped.
+            self.leases.on_ended.append(lambda belief: self.relay.lease_ended(belief.name))
         self.campaigns: Final = Campaigns(self.leases, self.clock) if self.leases is not None else None
         self.control: Final = self._make_control(settings)
         self.metrics: Final = self._make_metrics(settings)
@@ -158,6 +162,9 @@ class House:
             transactions=self.ledger.transactions,
             interval=settings.observer.interval,
         )
+
+    def _leads(self, lease: str) -> bool:
+        return self.leases is not None and self.leases.leader(lease) is not None
 
     def _make_leases(self, settings: Settings) -> LeaseManager | None:
         if not settings.leases.enabled:

@@ -15,6 +15,7 @@ needed) or, where that fails, closed; a server that goes ends its session with o
 twice. A cancel request names a session, goes out only while that session holds a server, and the server goes to
 nobody else before PostgreSQL has closed the cancel connection.
 
+- `bound`: sessions that end with a lease. Pure.
 - `relay`: the service: listens, knows all sessions, acts for the guard.
 - `login`: a client from its first byte to its session.
 - `lobby`: what a pool's clients are greeted with, and which of their parameters PostgreSQL accepts.

@@ -16,6 +16,7 @@ class Refused(StrEnum):
     AUTHENTICATION = "authentication"
     UPSTREAM = "upstream"
     STOPPING = "stopping"
+    NOT_LEADER = "not_leader"
 
 
 class RelayCounters:

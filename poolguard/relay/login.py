@@ -11,12 +11,14 @@ from poolguard.core.clock import Clock
 from poolguard.core.errors import (
     AuthenticationFailed,
     ClientViolation,
+    NotLeader,
     NotSupported,
     PoolguardError,
     ShuttingDown,
     TooManyClients,
 )
 from poolguard.ledger.entries import SessionEntry
+from poolguard.relay.bound import lease_of
 from poolguard.relay.counters import Refused
 from poolguard.relay.lobby import Lobby
 from poolguard.relay.parameters import ParameterSet
@@ -72,7 +74,7 @@ class House(Protocol):
     def begin(
         self, login: "Login", entry: SessionEntry, lobby: Lobby, wanted: ParameterSet, minor: int
     ) -> tuple[Session, int, bytes]:
-        """Make the session; also its cancel key's pid and secret."""
+        """Make the session; also its cancel key's pid and secret. Raises NotLeader."""
         ...
 
     def cancel_asked(self, pid: int, key: bytes) -> None:
@@ -95,6 +97,8 @@ class Login(asyncio.Protocol):
         self._more = asyncio.Event()
         self._gone = False
         self._task: asyncio.Task[None] | None = None
+        self.lease = ""
+        """The session is bound to this lease; empty: to none."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -147,6 +151,9 @@ class Login(asyncio.Protocol):
         except (ClientViolation, NotSupported) as error:
             reason = Refused.PROTOCOL
             self._tell(error)
+        except NotLeader as error:
+            reason = Refused.NOT_LEADER
+            self._tell(error)
         except PoolguardError as error:
             reason = Refused.UPSTREAM
             self._tell(error)
@@ -184,7 +191,7 @@ class Login(asyncio.Protocol):
         entry = self._entry
         assert entry is not None, "a client that runs has arrived"
         entry.user, entry.database = asked.user, asked.database
-        parameters = {**dict(asked.options), **dict(asked.parameters)}
+        self.lease, parameters = lease_of({**dict(asked.options), **dict(asked.parameters)})
         entry.application_name = {name.lower(): value for name, value in parameters.items()}.get("application_name", "")
         lobby = self._house.lobby_for(asked)
         entry.pool = lobby.pool.name

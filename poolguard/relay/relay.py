@@ -12,7 +12,7 @@ from typing import Final
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
-from poolguard.core.errors import PoolguardError, SettingsError, ShuttingDown, TooManyClients
+from poolguard.core.errors import NotLeader, PoolguardError, SettingsError, ShuttingDown, TooManyClients
 from poolguard.core.ids import ServerId, SessionId, TransactionId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
@@ -22,6 +22,7 @@ from poolguard.pool.pool import Pool
 from poolguard.pool.registry import Registry, choose_pool
 from poolguard.pool.state import Refusal
 from poolguard.relay import hands, refusal
+from poolguard.relay.bound import Bound
 from poolguard.relay.counters import Refused, RelayCounters
 from poolguard.relay.lobby import Lobby
 from poolguard.relay.login import Door, Login
@@ -44,6 +45,12 @@ CANCEL_SECONDS: Final = 5.0
 Starved = Callable[[str, float, Refusal, list[Transaction]], None]
 
 
+def no_leases(lease: str) -> bool:
+    """Whether *lease* is held here, where there are no leases."""
+    del lease
+    return False
+
+
 class Relay:
     """See the package's docstring. Also the `Hands` of the guard."""
 
@@ -60,6 +67,7 @@ class Relay:
         door: Door,
         on_starved: Starved,
         on_error: Callable[[SessionEntry, Mapping[str, str]], None],
+        leads: Callable[[str], bool] = no_leases,
     ) -> None:
         self.clock: Final = clock
         self.settings = settings
@@ -72,6 +80,7 @@ class Relay:
         self._lobbies: dict[str, Lobby] = {}
         self._logins: set[Login] = set()
         self._sessions: dict[SessionId, Session] = {}
+        self._bound: Final = Bound(leads)
         self._keys: dict[int, tuple[bytes, Session]] = {}
         self._listeners: list[asyncio.Server] = []
         self._server_numbers = count(1)
@@ -257,6 +266,8 @@ class Relay:
         self, login: Login, entry: SessionEntry, lobby: Lobby, wanted: ParameterSet, minor: int
     ) -> tuple[Session, int, bytes]:
         """See login.House."""
+        if login.lease:
+            self._bound.bind(entry.session_id, login.lease)
         session = Session(
             transport=login.transport,
             entry=entry,
@@ -285,9 +296,27 @@ class Relay:
     def _session_closed(self, session: Session) -> None:
         session_id = session.entry.session_id
         self._sessions.pop(session_id, None)
+        self._bound.unbind(session_id)
         self._keys.pop(session_id % 2**31, None)
         if not self._sessions:
             self._emptied.set()
+
+    # What the leases do.
+
+    def lease_ended(self, lease: str) -> None:
+        """End the sessions that are bound to *lease*: what they run is cancelled first."""
+        bound = [self._sessions[one] for one in self._bound.to(lease) if one in self._sessions]
+        if not bound:
+            return
+        log.warning(
+            "sessions end with the lease that they are bound to", extra={"lease": lease, "sessions": len(bound)}
+        )
+        error = NotLeader(
+            "terminating connection: the lease that it is bound to is held no longer",
+            hint="Connect again once /leader/NAME of this poolguard answers 200.",
+        )
+        for session in bound:
+            self._tasks.spawn(_end(session, error), name="end a session with its lease")
 
     # What the guard does.
 
@@ -312,6 +341,11 @@ class Relay:
         if session is None or not still.holds(session.entry.began_at, session.entry.statements):
             return None
         return session
+
+
+async def _end(session: Session, error: PoolguardError) -> None:
+    await hands.terminate(session, session.entry.checkout, error)
+    session.fatal(error)  # one that held no server
 
 
 async def _nobody_yet() -> Server:

@@ -1,0 +1,44 @@
+"""Sessions that may live only while a lease is held through this poolguard, as their startup parameter says."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from poolguard.core.errors import NotLeader
+from poolguard.core.ids import SessionId
+
+PARAMETER: Final = "poolguard.lease"
+
+
+def lease_of(parameters: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Which lease a client's startup *parameters* name (empty: none), and those that are PostgreSQL's to judge."""
+    lease = next((value for name, value in parameters.items() if name.lower() == PARAMETER), "")
+    return lease, {name: value for name, value in parameters.items() if name.lower() != PARAMETER}
+
+
+class Bound:
+    """Who is bound to what. *leads* says whether a lease is held here and trusted now."""
+
+    def __init__(self, leads: Callable[[str], bool]) -> None:
+        self._leads: Final = leads
+        self._lease_of: Final[dict[SessionId, str]] = {}
+
+    def require(self, lease: str) -> None:
+        """Raise NotLeader (55000) unless *lease* is held here and trusted now; any name may be asked for."""
+        if not self._leads(lease):
+            raise NotLeader(
+                f"the lease that {PARAMETER} names is not held through this poolguard",
+                hint="Connect again once /leader/NAME of this poolguard answers 200.",
+            )
+
+    def bind(self, session: SessionId, lease: str) -> None:
+        """*session* ends with the term of *lease*. Raises NotLeader."""
+        self.require(lease)
+        self._lease_of[session] = lease
+
+    def unbind(self, session: SessionId) -> None:
+        """*session* has ended."""
+        self._lease_of.pop(session, None)
+
+    def to(self, lease: str) -> Sequence[SessionId]:
+        """Who is bound to *lease*."""
+        return [session for session, bound in self._lease_of.items() if bound == lease]

@@ -1,0 +1,76 @@
+"""Leases and what hangs on them, through a whole daemon: bound sessions, resigning, PostgreSQL gone."""
+
+import signal
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.integration.daemon.conftest import Run
+from tests.support.daemon import Daemon
+from tests.support.eventually import eventually
+
+CAMPAIGN = "/v1/elections/sched/campaign"
+
+
+def campaign(daemon: Daemon, holder: str, *, phase: str | None = "leading", **more: object) -> dict[str, Any]:
+    body = {"holderIdentity": holder, "requestId": holder, **more}
+
+    def told() -> dict[str, Any] | None:
+        answer = daemon.ask("POST", CAMPAIGN, body)
+        assert answer.status in {200, 201}, answer
+        view: dict[str, Any] = answer.json
+        return view if phase in {None, view["phase"]} else None
+
+    view = eventually(told)
+    assert view is not None
+    return view
+
+
+def bound(daemon: Daemon, lease: str = "sched") -> "psycopg.Connection[tuple[Any, ...]]":
+    return daemon.connect(autocommit=True, options=f"-c poolguard.lease={lease}")
+
+
+def test_a_session_that_is_bound_to_a_lease_lives_as_long_as_it_is_held(run: Run, settings: dict[str, Any]) -> None:
+    daemon = run(settings)
+    with pytest.raises(psycopg.OperationalError, match="not held through this poolguard"):
+        bound(daemon)
+    campaign(daemon, "pod-1")
+    with bound(daemon) as resting, bound(daemon) as working, daemon.connect(autocommit=True) as free:
+        assert resting.execute("SELECT 1").fetchone() == (1,)
+        assert resting.execute("SELECT current_setting('poolguard.lease', true)").fetchone() in {(None,), ("",)}
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                working.execute("SELECT pg_sleep(60)")
+            except psycopg.Error as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        eventually(lambda: len(daemon.get("/v1/transactions")["transactions"]) == 1)
+        assert daemon.ask("POST", "/v1/elections/sched/step-down", {"holdOffSeconds": 60}).status == 200
+        thread.join(timeout=10)
+        assert not thread.is_alive(), "the statement of a bound session runs on"
+        assert failures
+        with pytest.raises((errors.ObjectNotInPrerequisiteState, psycopg.OperationalError)):
+            resting.execute("SELECT 1")
+        assert free.execute("SELECT 1").fetchone() == (1,)
+    assert daemon.metric("poolguard_clients_refused_total", reason="not_leader") == 1
+
+
+def test_a_poolguard_that_is_told_to_stop_resigns_first(run: Run, settings: dict[str, Any]) -> None:
+    """Its transactions may take their time: another one leads meanwhile."""
+    first, second = run(settings), run(settings)
+    campaign(first, "pod-1")
+    campaign(second, "pod-2", phase="waiting")
+    with first.connect() as busy:
+        busy.execute("SELECT 1")
+        first.signal(signal.SIGTERM)
+        campaign(second, "pod-2")
+        assert first.poll() is None, "it has not ended, for a transaction is open"
+        busy.commit()
+    assert first.exit_code() == 0
