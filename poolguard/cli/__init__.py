@@ -14,6 +14,11 @@ what to do. Exit codes are in `exits`.
 - `print_schema`: JSON Schema, reference table, DDL of the leases.
 - `health`: whether a running poolguard is ready.
 - `demo`: the demonstration.
+- `ps`: what holds servers now.
+- `kill`: one transaction ended by hand.
+- `policy`: what rules say of a snapshot, or of a live transaction.
+- `control`: requests to the control listener.
+- `tables`: tables for people.
 - `lease`: leases as an operator sees them.
 - `lease_run`: a command that runs while a lease is held.
 """

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from poolguard import __version__
-from poolguard.cli import check_config, demo, health, lease, print_schema, run
+from poolguard.cli import check_config, demo, health, kill, lease, policy, print_schema, ps, run
 from poolguard.cli.exits import Exit
 from poolguard.core.errors import PoolguardError
 
-COMMANDS: Final = (run, check_config, print_schema, demo, health, lease)
+COMMANDS: Final = (run, check_config, print_schema, demo, health, ps, kill, policy, lease)
 """Modules with NAME, HELP, add_arguments(parser) and execute(arguments, environ) -> Exit."""
 
 _EPILOG: Final = """\

@@ -32,6 +32,8 @@ Modules:
 - `traits`: what a transaction's statements say about it.
 - `case`: a transaction with all that a rule may ask.
 - `judge`: which steps are due for one transaction.
+- `explain`: why a transaction is, or is not, acted on.
+- `recorded`: a snapshot of the API's, to be judged again.
 - `history`: the steps taken against one transaction.
 - `plan`: verdicts and budget to planned steps.
 - `records`: histories and timelines of all holders.

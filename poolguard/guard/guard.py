@@ -16,6 +16,7 @@ from poolguard.guard.book import IncidentBook
 from poolguard.guard.case import Case
 from poolguard.guard.counters import GuardCounters
 from poolguard.guard.exemptions import Spared
+from poolguard.guard.explain import Explanation, explain
 from poolguard.guard.history import ENDS, Action
 from poolguard.guard.incidents import Incident, IncidentOutcome, PoolState
 from poolguard.guard.judge import is_young, judge_case, reads_statements
@@ -265,6 +266,27 @@ class Guard:
     def _kills_left(self, verdict: Verdict) -> int:
         return kills_left(verdict, self._done, self._clock.monotonic())
 
+    async def explain(self, transaction_id: TransactionId) -> Explanation:
+        """Say which rule matches a transaction that holds a server, key by key. Raises UnknownPool if it is over."""
+        transaction = self._find(transaction_id, self._clock.monotonic())
+        await read_statements(transaction)
+        now = self._clock.monotonic()
+        transaction = self._find(transaction_id, now)
+        rules = self._rules.get(transaction.pool)
+        if rules is None:
+            raise UnknownPool(f"pool {transaction.pool!r} is gone, and with it its policy")
+        case = Case(transaction, self._reporter.pool_state(transaction.pool))
+        return explain(case, rules, self._records.history(transaction_id), now)
+
+    def _find(self, transaction_id: TransactionId, now: float) -> Transaction:
+        for transaction in self._with_blocking(self._transactions(now)):
+            if transaction.id == transaction_id:
+                return transaction
+        raise UnknownPool(
+            f"no transaction {transaction_id} holds a server: it is over, or never was",
+            hint="GET /v1/transactions lists those that do.",
+        )
+
     async def by_hand(self, transaction_id: TransactionId, action: str, actor: str) -> Incident:
         """Do *action* (cancel, rollback or terminate) on *actor*'s order, outside of rules and budget.
 
@@ -275,13 +297,7 @@ class Guard:
         if action not in {Action.CANCEL.value, Action.ROLLBACK.value, Action.TERMINATE.value}:
             raise ClientViolation(f"no such action: {action[:32]!r}", hint="Use cancel, rollback or terminate.")
         now = self._clock.monotonic()
-        found = [transaction for transaction in self._transactions(now) if transaction.id == transaction_id]
-        if not found:
-            raise UnknownPool(
-                f"no transaction {transaction_id} holds a server: it is over, or never was",
-                hint="GET /v1/transactions lists those that do.",
-            )
-        order = self._order(found[0], Action(action), None, actor, now)
+        order = self._order(self._find(transaction_id, now), Action(action), None, actor, now)
         if transaction_id in self._actions.under_way:
             return self._ended(order, Outcome.REFUSED, 0.0)
         return await asyncio.shield(self._actions.begin(order))

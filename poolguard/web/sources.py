@@ -11,6 +11,7 @@ from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.clients import ClientBook
 from poolguard.guard.errors import ErrorBook
+from poolguard.guard.explain import Explanation
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import Incident
 from poolguard.guard.locks.state import LockState
@@ -24,6 +25,10 @@ from poolguard.web.readiness import LeaseStore, Readiness
 
 class Guard(Protocol):
     """Whoever carries out what a person asks for."""
+
+    async def explain(self, transaction_id: TransactionId) -> Explanation:
+        """Say what the policy says of it. Raises UnknownPool if no such transaction holds a server."""
+        ...
 
     async def by_hand(self, transaction_id: TransactionId, action: Action, actor: str) -> Incident:
         """Do it now, outside any budget; *action* is not WARN.

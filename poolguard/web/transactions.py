@@ -7,6 +7,8 @@ from aiohttp import web
 
 from poolguard.core.errors import UnknownPool
 from poolguard.guard.history import Action
+from poolguard.guard.recorded import traits_json
+from poolguard.guard.traits import read_traits
 from poolguard.ledger.facts import transaction_facts
 from poolguard.web.guardrails import caller
 from poolguard.web.queries import BadRequest, choice, json_object, only, page, transaction_id
@@ -53,7 +55,14 @@ async def get_transaction(request: web.Request) -> web.Response:
     for text in facts.recent:
         recent.append(statement_view(text))
         await asyncio.sleep(0)  # one fingerprint may take most of what the relay can wait for
-    return reply({**transaction_view(facts), "recent_statements": recent})
+    return reply({**transaction_view(facts), "recent_statements": recent, "traits": traits_json(read_traits(facts))})
+
+
+async def explain_transaction(request: web.Request) -> web.Response:
+    """What the pool's policy says of one transaction: each rule, each key, what comes next; 404 when it is over."""
+    only(request.query, ())
+    explanation = await request.app[CONTROL].guard.explain(transaction_id(request))
+    return reply(explanation.as_json())
 
 
 async def act(request: web.Request) -> web.Response:
@@ -74,5 +83,6 @@ def _actor(request: web.Request, name: object) -> str:
 ROUTES = (
     web.get("/v1/transactions", list_transactions),
     web.get("/v1/transactions/{id}", get_transaction),
+    web.get("/v1/transactions/{id}/explain", explain_transaction),
     web.post(f"/v1/transactions/{{id}}/{{action:{'|'.join(ACTIONS)}}}", act),
 )

@@ -9,15 +9,20 @@ from aiohttp.test_utils import TestClient, TestServer
 from poolguard.core.errors import UnknownPool
 from poolguard.core.ids import TransactionId
 from poolguard.guard.book import IncidentBook
+from poolguard.guard.case import Case
 from poolguard.guard.clients import ClientBook
 from poolguard.guard.errors import ErrorBook
-from poolguard.guard.history import Action
+from poolguard.guard.explain import Explanation, explain
+from poolguard.guard.history import Action, History
 from poolguard.guard.incidents import Classification, Incident, IncidentKind, IncidentMode, IncidentOutcome
 from poolguard.guard.locks.state import LockState
+from poolguard.guard.rules import compile_policy
 from poolguard.ledger.book import Ledger
+from poolguard.ledger.facts import transaction_facts
 from poolguard.metrics.sources import SettingsInForce
 from poolguard.pool.snapshot import PoolSnapshot
 from poolguard.settings.model import Auth, Settings
+from poolguard.settings.policies import default_policies
 from poolguard.web.app import control_app
 from poolguard.web.hosts import OwnNames
 from poolguard.web.sources import ControlSources
@@ -34,6 +39,13 @@ class PlainGuard:
 
     ledger: Ledger
     done: list[tuple[TransactionId, Action, str]] = field(default_factory=list)
+
+    async def explain(self, transaction_id: TransactionId) -> Explanation:
+        entry = self.ledger.holders.get(transaction_id.session)
+        if entry is None:
+            raise UnknownPool(f"no transaction {transaction_id}")
+        rules = compile_policy("app", default_policies()["app"])
+        return explain(Case(transaction_facts(entry, 1000.0)), rules, History(), 1000.0)
 
     async def by_hand(self, transaction_id: TransactionId, action: Action, actor: str) -> Incident:
         entry = self.ledger.holders.get(transaction_id.session)

@@ -14,6 +14,7 @@ CONTRACT = {
     "GET /v1/sessions",
     "GET /v1/transactions",
     "GET /v1/transactions/{id}",
+    "GET /v1/transactions/{id}/explain",
     "POST /v1/transactions/{id}/{action}",
     "GET /v1/incidents",
     "GET /v1/incidents/{id}",

@@ -130,3 +130,25 @@ async def test_an_id_that_is_none_is_refused(name: str) -> None:
         answer = await client.post(f"/v1/transactions/{name}/cancel", headers=JSON)
 
     assert answer.status == 400
+
+
+async def test_explain_says_what_the_policy_says_and_404_when_it_is_over() -> None:
+    control = Control()
+    entry = holder(control.ledger, statements=(b"select 'hunter2'",))
+    async with control.client() as client:
+        answer = await client.get(f"/v1/transactions/{entry.transaction_id}/explain")
+        told = await answer.text()
+        assert answer.status == 200
+        assert {rule["rule"] for rule in (await answer.json())["rules"]} >= {"idle_in_transaction", "checkout_age"}
+        assert "hunter2" not in told
+        assert (await client.get("/v1/transactions/99-1/explain")).status == 404
+
+
+async def test_one_transaction_shows_what_its_statements_say() -> None:
+    control = Control()
+    entry = holder(control.ledger, statements=(b"update t set a = 'hunter2'",))
+    async with control.client() as client:
+        answer = await client.get(f"/v1/transactions/{entry.transaction_id}")
+        traits = (await answer.json())["traits"]
+        assert (traits["wrote"], traits["classes"]) == (True, ["write"])
+        assert "hunter2" not in await answer.text()

@@ -1,0 +1,47 @@
+"""What `ps` prints."""
+
+import json
+
+import pytest
+
+from poolguard.cli.exits import Exit
+from poolguard.cli.main import main
+from poolguard.web.views import transaction_view
+from tests.unit.client.listener import listening
+from tests.unit.guard.builders import idle
+
+HOLDERS = [transaction_view(idle(61.0, 1)), transaction_view(idle(5.0, 2, pool="jobs", pin="LISTEN"))]
+PAGE = {"transactions": HOLDERS, "total": 2}
+
+
+def test_a_line_for_each_transaction_without_literals(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening((200, PAGE)) as script:
+        assert main(["ps", "--url", script.url], {}) is Exit.OK
+    heading, first, second = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["ID", "POOL", "STATE"]
+    assert first.split()[:3] == ["1-1", "app", "idle_in_transaction"]
+    assert first.endswith("select ?")
+    assert "(pinned)" in second
+
+
+def test_json_has_a_line_each_and_a_pool_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening((200, PAGE)) as script:
+        main(["ps", "--url", script.url, "--json", "--pool", "jobs"], {})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["id"] == "2-1"
+
+
+def test_sessions_are_listed_too(capsys: pytest.CaptureFixture[str]) -> None:
+    session = {
+        "id": 7, "pool": None, "user": "bob", "database": "d", "application_name": "", "client_address": "unix",
+        "state": "idle", "state_seconds": 1.0, "connected_seconds": 2.0, "transaction": None, "backend_pid": None,
+        "pin": None,
+    }  # fmt: skip
+    with listening((200, {"sessions": [session], "total": 1})) as script:
+        assert main(["ps", "--url", script.url, "--sessions"], {}) is Exit.OK
+    assert "bob" in capsys.readouterr().out
+
+
+def test_no_poolguard_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ps", "--url", "127.0.0.1:1"], {}) is Exit.PROBLEM
+    assert "no answer from 127.0.0.1:1" in capsys.readouterr().err
