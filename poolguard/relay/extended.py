@@ -43,9 +43,9 @@ def forward(
     session: "Talk", server: "Server", owed: Owed, tag: int, data: bytes, position: int, end: int
 ) -> bytes | None:
     """Note in *owed* what one message owes; what to send in its place, or None for the message itself."""
-    if server.skipping:
+    if server.skipping or session.copying:
         session.unsynced = True
-        return None  # PostgreSQL discards it, like all up to Sync
+        return None  # PostgreSQL discards it, like all up to Sync; in COPY it ends the connection
     if tag == _EXECUTE:
         owed.append(PASS)
         return None
@@ -95,9 +95,11 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
     if not name and verdict.kind is Kind.DEALLOCATE and session.statements.pop(verdict.name, None) is not None:
         return _deallocate(session, server, owed)
     if not name:
+        owed.append(_of_unnamed(session, whole) if owed or server.replies else PASS)
         session.unnamed = server.unnamed = whole
-    if not name or not session.maps_names:
-        if name and not session.pin:
+        return None
+    if not session.maps_names:
+        if not session.pin:
             session.pin_for_statement()
         owed.append(PASS)
         return None
@@ -125,6 +127,21 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
 
     owed.append(Reply(on_undone=undone))
     return closed + statement.parse + _make_room(server, owed, statement)
+
+
+def _of_unnamed(session: "Talk", parse: bytes | None) -> Reply:
+    """Parse or Close of the unnamed statement, behind something that may fail: skipped, it leaves that as it was."""
+    before = session.unnamed
+
+    def undone() -> None:
+        if session.unnamed is parse:  # else another came behind the next Sync
+            session.unnamed = before
+
+    def failed() -> None:
+        if session.unnamed is before:
+            session.unnamed = None
+
+    return Reply(on_undone=undone, on_failed=failed)
 
 
 def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, statement: Statement) -> bytes:
@@ -227,8 +244,8 @@ def _unnamed(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> byt
 
 def _close(session: "Talk", server: "Server", owed: Owed, name: bytes) -> bytes | None:
     if not name:
+        owed.append(_of_unnamed(session, None) if owed or server.replies else PASS)
         session.unnamed = server.unnamed = None
-        owed.append(PASS)
         return None
     if not session.maps_names:
         owed.append(PASS)

@@ -13,7 +13,8 @@ that it owes has come and the last ReadyForQuery said `I` (PostgreSQL docs, 55.2
 ReadyForQuery), a query of our own SWALLOW. In the extended protocol a batch that came with its Sync, and in which
 nothing was changed, owes BATCH, which is read like SIMPLE. Otherwise each of Parse, Bind, Describe, Execute and
 Close owes one completion (PASS, or a Reply that says what else is to be done with it), and Sync owes SYNC. After an
-error PostgreSQL discards everything up to Sync, and so do the replies.
+error PostgreSQL discards everything up to Sync, and so do the replies. COPY_END owes nothing: it marks where the end
+of COPY data was sent before PostgreSQL had asked for any; without a COPY in front of it PostgreSQL drops it, too.
 
 What PostgreSQL says goes on as it came, but for two things that only poolguard can know: an error that names one of
 our statements, and the error of a message that was made to fail in the client's place (`Reply.error`).
@@ -34,6 +35,7 @@ SWALLOW: Final = 2
 SYNC: Final = 3
 PASS: Final = 4
 BATCH: Final = 5
+COPY_END: Final = 6
 
 IDLE, IN_TRANSACTION, FAILED = b"ITE"
 """ReadyForQuery's status byte."""
@@ -261,7 +263,7 @@ class ServerPipe(Writer):
                 if end > size:
                     break
                 continue
-            if type(owed) is Reply and owed.local:
+            if owed is COPY_END or (type(owed) is Reply and owed.local):
                 out.append(data[start:position])
                 start = position
                 out += self.local_replies()
@@ -311,7 +313,7 @@ class ServerPipe(Writer):
                     start = end
             position = end
 
-        if replies and type(replies[0]) is Reply and replies[0].local:
+        if replies and (replies[0] is COPY_END or (type(replies[0]) is Reply and replies[0].local)):
             out.append(data[start:position])
             start = position
             out += self.local_replies()
@@ -357,15 +359,17 @@ class ServerPipe(Writer):
         replies, ours = self.replies, []
         while replies:
             head = replies[0]
-            if type(head) is not Reply or not head.local:
+            if type(head) is Reply and head.local:
+                ours.append(head.local if head.by_status is None else head.by_status[self.status])
+            elif head is not COPY_END:
                 break
-            ours.append(head.local if head.by_status is None else head.by_status[self.status])
             replies.popleft()
         return ours
 
     def discard_to_sync(self) -> None:
         """An error: nothing that was sent up to the next Sync is done, or replied to."""
         replies, undone = self.replies, []
+        failed = replies[0] if replies else PASS
         while replies and replies[0] is not SYNC and replies[0] is not BATCH:
             head = replies.popleft()
             if type(head) is Reply:
@@ -373,6 +377,8 @@ class ServerPipe(Writer):
         self.skipping = not replies
         for reply in reversed(undone):  # each finds the books as it left them
             reply.undone()
+        if type(failed) is Reply and failed.on_failed is not None:
+            failed.on_failed()
 
     def watch(self, tag: int, body: bytes, *, swallowing: bool) -> bytes | None:
         """See an ErrorResponse, ParameterStatus or CopyInResponse; what to deliver in its place, or None for itself."""

@@ -10,10 +10,11 @@ class Reply:
     the transaction's status at that point. `swallow`: PostgreSQL completes something that the client did not ask for.
     `error`: what the client is told when PostgreSQL refuses a message that was made to fail, so that PostgreSQL's
     transaction fails too. `on_done`, `on_undone` and `on_error` keep the books of prepared statements true when it is
-    completed, when an error skips the message, and when its `error` is told.
+    completed, when an error skips the message, and when its `error` is told; `on_failed` is called last if an error is
+    the message's own.
     """
 
-    __slots__ = ("by_status", "error", "local", "on_done", "on_error", "on_undone", "swallow")
+    __slots__ = ("by_status", "error", "local", "on_done", "on_error", "on_failed", "on_undone", "swallow")
 
     def __init__(
         self,
@@ -25,6 +26,7 @@ class Reply:
         on_done: Callable[[], object] | None = None,
         on_undone: Callable[[], object] | None = None,
         on_error: Callable[[], object] | None = None,
+        on_failed: Callable[[], object] | None = None,
     ) -> None:
         self.local = local if by_status is None else by_status[b"I"[0]]
         self.by_status = by_status
@@ -33,6 +35,7 @@ class Reply:
         self.on_done = on_done
         self.on_undone = on_undone
         self.on_error = on_error
+        self.on_failed = on_failed
 
     def completed(self) -> bool:
         """PostgreSQL has done it; True if the client must not hear of it."""

@@ -13,7 +13,7 @@ from poolguard.relay.block import BlockKind
 from poolguard.relay.client_pipe import ClientPipe
 from poolguard.relay.guests import Left
 from poolguard.relay.parameters import ParameterSet, switch
-from poolguard.relay.pipe import BATCH, FAILED, IDLE, SIMPLE, SWALLOW, SYNC, length_at
+from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, SIMPLE, SWALLOW, SYNC, length_at
 from poolguard.relay.server import Server
 from poolguard.relay.state import CLIENT_FULL, HUSHED, SERVER_FULL, Surroundings
 from poolguard.relay.statements import Catalogue
@@ -144,17 +144,15 @@ class Session(Talk):
     def copy_in_started(self) -> bool:
         """PostgreSQL wants COPY data; until it ends, Sync is not answered."""
         assert self.server is not None, "COPY without a server"
-        self.copying += 1
         replies = self.server.replies
-        if self.copying > 0:
-            if not replies or replies[0] is not SIMPLE:
+        simple = bool(replies) and replies[0] is SIMPLE
+        if COPY_END not in replies:
+            self.copying += 1
+            if not simple:
                 self.unsynced = True  # its Sync was ignored; another follows the data
             return False
-        if (
-            replies
-            and replies[0] is not SIMPLE
-            and not any(owed is SYNC or owed is BATCH for owed in list(replies)[1:])
-        ):
+        replies.remove(COPY_END)
+        if not simple and not any(owed is SYNC or owed is BATCH for owed in list(replies)[1:]):
             self.unsynced = True
         return True
 

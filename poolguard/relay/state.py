@@ -114,7 +114,7 @@ class SessionState(ClientPipe):
         self.block: Block | None = None
         """Set while the client's transaction exists only here."""
         self.copying = 0
-        """Above 0: in the middle of COPY FROM STDIN. Below: its end was sent before PostgreSQL asked for data."""
+        """Above 0: in the middle of COPY FROM STDIN."""
         self.closed = False
         self.draining = False
         """To be ended as soon as it holds and wants nothing."""

@@ -9,7 +9,7 @@ from poolguard.relay import extended
 from poolguard.relay.block import Block, BlockKind, begin_group
 from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, check_length
 from poolguard.relay.keeping import Keeping
-from poolguard.relay.pipe import BATCH, FAILED, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
+from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
 from poolguard.relay.replies import Reply
 from poolguard.relay.server import Server
 from poolguard.relay.statements import name_and_rest
@@ -182,7 +182,7 @@ class Talk(Keeping):
     def _sync(self, server: Server, owed: list[int | Reply]) -> None:
         """The end of a batch."""
         replies = server.replies
-        if self.copying > 0:
+        if self.copying:
             replies.extend(owed)  # PostgreSQL ignores this Sync
             owed.clear()
             return
@@ -251,8 +251,10 @@ class Talk(Keeping):
                 self.unsynced = False
                 server.replies.append(SIMPLE)
         elif tag in _COPY_END:
-            if self.copying > 0 or (server.replies and not server.skipping):
+            if self.copying:
                 self.copying -= 1
+            elif server.replies and not server.skipping:
+                server.replies.append(COPY_END)
         elif tag not in _COPY and tag != _FLUSH:
             raise ClientViolation(f"message type {chr(tag)!r} is not one that a client sends")
 

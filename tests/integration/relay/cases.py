@@ -66,8 +66,12 @@ SIMPLE: Final[Mapping[str, Script]] = {
         "commit",
     ),
     "Q5 chain of nothing": sql("commit and chain", "begin", "commit and chain", "rollback"),
-    "Q5 prepare transaction": sql("begin", "insert into t values (6)", "prepare transaction 'x'", "rollback"),
-    "Q5 prepare transaction of nothing": sql("prepare transaction 'x'", "begin", "prepare transaction 'x'", "rollback"),
+    "Q5 prepare transaction": sql(
+        "begin", "insert into t values (6)", "prepare transaction 'x'", "rollback", "rollback prepared 'x'"
+    ),
+    "Q5 prepare transaction of nothing": sql(
+        "prepare transaction 'x'", "begin", "prepare transaction 'x'", "rollback prepared 'x'"
+    ),
     "Q6 no columns": sql("select", "select from t"),
     "Q7 rows, then an error": sql("select a, 1 / (3 - a) from t order by a", "select 1"),
     "L10 long queries": [
@@ -169,6 +173,12 @@ PREPARED: Final[Mapping[str, Script]] = {
         ask(parse("select 3"), SYNC),
         ask(bind(), execute(), SYNC),
     ],
+    "P16 a Parse or Close that was skipped leaves the unnamed statement": [
+        ask(parse("select 1"), SYNC),
+        ask(bind(name="nobody"), parse("select 2"), SYNC),
+        ask(bind(), execute(), bind(name="nobody"), close_statement(), SYNC),
+        ask(bind(), execute(), SYNC),
+    ],
     "P3 a failed Parse is not known": [
         ask(parse("select nothing_like_that", "s"), SYNC),
         ask(bind(name="s"), execute(), SYNC),
@@ -252,6 +262,11 @@ COPY: Final[Mapping[str, Script]] = {
         ask(query("copy t from stdin"), copy_data("10\n"), COPY_DONE),
         ask(run("copy t from stdin"), copy_data("11\n"), COPY_DONE, SYNC),
         ask(query("copy t from stdin"), copy_data("12\n"), COPY_DONE, query("select count(*) from t"), times=2),
+    ],
+    "C1 data ahead of its COPY, behind an error": [
+        ask(run("select 1/0"), SYNC, run("copy t from stdin"), copy_data("10\n"), COPY_DONE, SYNC, times=2),
+        ask(query("select 1/0"), query("copy t from stdin"), copy_data("11\n"), COPY_DONE, times=2),
+        *sql("select a from t order by a"),
     ],
     "C1 in a transaction": [
         *sql("begin"),

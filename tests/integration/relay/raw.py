@@ -171,7 +171,7 @@ class Raw:
             while not self._ready:
                 try:
                     data = await self.reader.read(1 << 20)
-                except ConnectionResetError:
+                except (ConnectionResetError, BrokenPipeError):
                     data = b""
                 if not data:
                     return None
