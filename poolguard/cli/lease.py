@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from poolguard.cli import lease_run
 from poolguard.cli.exits import Exit
 from poolguard.core.errors import InvalidLease, LeaseHeld, LeaseNotFound, NotAllowed
-from poolguard.core.units import format_duration
+from poolguard.core.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from poolguard.client import LeaseClient
@@ -55,7 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--force", action="store_true", help=f"needs the admin token in ${TOKEN_VARIABLE}; is logged")
     releasing.add_argument("--holder", metavar="TEXT", help="holderIdentity of the term (with --token)")
 
+    stepping = command("step-down", "Ask whoever leads to give the lease back.")
+    stepping.add_argument("name", metavar="NAME")
+    stepping.add_argument(
+        "--hold-off", type=duration, default=None, metavar="TIME", help="for how long it then does not follow itself"
+    )
+    stepping.add_argument("--prefer", metavar="TEXT", help="holderIdentity that alone may follow meanwhile")
+
     lease_run.add_arguments(command("run", lease_run.HELP))
+
+
+def duration(text: str) -> float:
+    """Seconds of `15s` and the like, for argparse."""
+    return parse_duration(text)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -71,6 +83,8 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 return _get(client, arguments.name, as_json=arguments.json)
             case "release":
                 return _release(client, arguments)
+            case "step-down":
+                return _step_down(client, arguments)
             case _:
                 return lease_run.run(client, arguments, environ)
 
@@ -117,6 +131,15 @@ def _release(client: "LeaseClient", arguments: argparse.Namespace) -> Exit:
         return Exit.NOT_HELD
     except NotAllowed as error:
         raise NotAllowed(error.message, hint=f"Give the admin token of the settings in ${TOKEN_VARIABLE}.") from None
+    return Exit.OK
+
+
+def _step_down(client: "LeaseClient", arguments: argparse.Namespace) -> Exit:
+    try:
+        client.step_down(arguments.name, hold_off_seconds=arguments.hold_off, preferred=arguments.prefer)
+    except (LeaseHeld, LeaseNotFound) as error:
+        print(error.message, file=sys.stderr)
+        return Exit.NOT_HELD
     return Exit.OK
 
 

@@ -1,18 +1,22 @@
 """Holding a lease for the length of an `async with`, whose body is cancelled when the lease is lost."""
 
 import asyncio
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from poolguard.client.candidate import Candidate
+from poolguard.client.candidate import Candidate, runs_for
 from poolguard.client.holding import default_holder
 from poolguard.client.term import Term, attempt_seconds, renew_after, retry_after
 from poolguard.core.errors import LeaseLost, PoolguardError
 
 if TYPE_CHECKING:
     from poolguard.client.client import LeaseClient
+
+T = TypeVar("T")
+Outcome = Term | PoolguardError | None
 
 _RELEASE_SECONDS: Final = 2.0
 
@@ -45,7 +49,8 @@ class AsyncHolding:
         self._lost = False
         self._body: asyncio.Task[object] | None = None
         self._cancelling = 0
-        self._attempting: asyncio.Future[Term | PoolguardError] | None = None
+        self._leave: Final = threading.Event()
+        self._pending: asyncio.Future[Outcome] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -55,9 +60,10 @@ class AsyncHolding:
             async with asyncio.timeout(self._wait_seconds):
                 self._term = await self._campaign()
         except BaseException as error:
-            if self._attempting is not None:
+            self._leave.set()
+            if self._pending is not None:
                 # Its thread goes on: what it may have got, or still gets, must not be held by nobody until its end.
-                self._attempting.add_done_callback(self._give_back)
+                self._pending.add_done_callback(self._give_back)
             if isinstance(error, TimeoutError):
                 raise TimeoutError(f"lease {self.name!r} was not had within {self._wait_seconds:g} s") from None
             raise
@@ -67,15 +73,29 @@ class AsyncHolding:
     async def _campaign(self) -> Term:
         candidate = Candidate()
         while True:
-            self._attempting = asyncio.ensure_future(asyncio.to_thread(self._attempt, candidate.request_id))
-            outcome = await asyncio.shield(self._attempting)
+            outcome = await self._in_thread(self._attempt, candidate.request_id)
+            assert outcome is not None, "an attempt has an outcome"
             pause = candidate.weigh(outcome)
             if pause is None:
                 assert isinstance(outcome, Term), "elected without a term"
                 return outcome
+            runs = runs_for(outcome)
+            if runs is not None and await self._in_thread(self._wait_until_free, runs) is None:
+                pause = candidate.spread()
             await asyncio.sleep(pause)
 
-    def _attempt(self, request_id: str) -> Term | PoolguardError:
+    async def _in_thread(self, call: Callable[[T], Outcome], argument: T) -> Outcome:
+        self._pending = asyncio.ensure_future(asyncio.to_thread(call, argument))
+        return await asyncio.shield(self._pending)
+
+    def _wait_until_free(self, seconds: float) -> PoolguardError | None:
+        try:
+            self._client.wait_until_free(self.name, seconds, given_up=self._leave.is_set)
+        except PoolguardError as error:
+            return error
+        return None
+
+    def _attempt(self, request_id: str) -> Outcome:
         try:
             return self._client.acquire(
                 self.name,
@@ -87,7 +107,7 @@ class AsyncHolding:
         except PoolguardError as error:
             return error
 
-    def _give_back(self, attempt: "asyncio.Future[Term | PoolguardError]") -> None:
+    def _give_back(self, attempt: "asyncio.Future[Outcome]") -> None:
         outcome = attempt.result()
         self._term = outcome if isinstance(outcome, Term) else None
         asyncio.get_running_loop().run_in_executor(None, self._release)

@@ -6,11 +6,19 @@ from typing import Final
 from uuid import uuid4
 
 from poolguard.client.term import Term, ask_again_after
-from poolguard.core.errors import LeaseHeld, LeaseLost, LeaseUnavailable, LeaseUnknown, PoolguardError
+from poolguard.core.errors import LeaseHeld, LeaseHeldOff, LeaseLost, LeaseUnavailable, LeaseUnknown, PoolguardError
 
 UNANSWERED_PAUSE_SECONDS: Final = 0.5
 """After an attempt that poolguard could not carry out, give or take a half."""
+SPREAD_SECONDS: Final = 0.05
 _CHANCE: Final = random.SystemRandom().random
+
+
+def runs_for(outcome: Term | PoolguardError) -> float | None:
+    """For how many seconds the term runs that is in the way: its release is worth waiting for. None: there is none."""
+    if isinstance(outcome, LeaseHeld) and not isinstance(outcome, LeaseLost | LeaseHeldOff):
+        return outcome.valid_for_ms / 1000
+    return None
 
 
 class Candidate:
@@ -26,6 +34,10 @@ class Candidate:
         self._new_id: Final = new_id
         self.request_id = new_id()
         """For the next attempt. It stays the same until it had its effect: a lost answer is found again by it."""
+
+    def spread(self) -> float:
+        """How long to wait after a release that all contenders heard of in the same moment."""
+        return SPREAD_SECONDS * self._chance()
 
     def weigh(self, outcome: Term | PoolguardError) -> float | None:
         """How long to wait before the next attempt; None: elected. Raises *outcome* if asking again can't help."""

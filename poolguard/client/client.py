@@ -1,6 +1,6 @@
 """The lease API, one method a request."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 REQUEST_SECONDS: Final = 5.0
 """poolguard gives up on a lease request after 4 s, and says so."""
 _PAGE: Final = 100
+_LOOK_SECONDS: Final = 2.0
+"""How long one look waits for a change: as long as it may take to notice that one should not wait any more."""
 
 
 class LeaseClient:
@@ -113,12 +115,35 @@ class LeaseClient:
 
     # As anybody
 
+    def look(
+        self, name: str, *, index: str | None = None, wait_seconds: float = 0.0
+    ) -> tuple[Mapping[str, Any] | None, str | None]:
+        """The lease as `get` has it, and the index of what was seen.
+
+        With *index*, of an earlier answer: when it is no longer so, or after *wait_seconds* (at most 60) all the same.
+        """
+        query = urlencode({"index": index, "wait": f"{int(wait_seconds * 1000)}ms"}) if index is not None else ""
+        path = path_of("v1/leases", name) + (f"?{query}" if query else "")
+        try:
+            answer = self._ask("GET", path, timeout=self.timeout + wait_seconds)
+        except LeaseNotFound:
+            return None, None
+        return answer.body, answer.index
+
     def get(self, name: str) -> Mapping[str, Any] | None:
         """The lease as PostgreSQL has it, in the words of the HTTP API; None if nobody has ever held it."""
         try:
             return self._ask("GET", path_of("v1/leases", name)).body
         except LeaseNotFound:
             return None
+
+    def wait_until_free(self, name: str, seconds: float, *, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Return when nobody holds *name* any more, after *seconds*, or within 2 s once *given_up* says so."""
+        until, index = boottime() + seconds, None
+        while not given_up() and (left := until - boottime()) > 0:
+            lease, index = self.look(name, index=index, wait_seconds=min(left, _LOOK_SECONDS))
+            if lease is None or lease["holderIdentity"] is None or lease["validForMs"] <= 0:
+                return
 
     def list(self, *, prefix: str = "") -> Iterator[Mapping[str, Any]]:
         """Every lease whose name begins with *prefix*, by name."""
@@ -135,6 +160,17 @@ class LeaseClient:
             return self._ask("GET", path_of("leader", name)).body
         except NotLeader:
             return None
+
+    def step_down(
+        self, name: str, *, hold_off_seconds: float | None = None, preferred: str | None = None
+    ) -> Mapping[str, Any]:
+        """Ask whoever leads to give the lease back; it then stays away for *hold_off_seconds*.
+
+        Meanwhile only *preferred* may follow, if named. Raises LeaseNotFound if nobody leads.
+        """
+        asked = {"holdOffSeconds": hold_off_seconds, "preferredHolder": preferred}
+        body = {key: value for key, value in asked.items() if value is not None}
+        return self._ask("POST", path_of("v1/elections", name, "step-down"), body).body
 
     def force_release(self, name: str) -> None:
         """End whatever term of *name* runs, over its holder's head. Needs the admin token; is logged."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from poolguard.client.candidate import Candidate
+from poolguard.client.candidate import Candidate, runs_for
 from poolguard.client.term import Term, attempt_seconds, boottime, renew_after, retry_after
 from poolguard.core.errors import LeaseLost, LeaseUnavailable, PoolguardError
 
@@ -87,8 +87,18 @@ class Holding:
             left = float("inf") if deadline is None else deadline - boottime()
             if left <= 0:
                 raise TimeoutError(f"lease {self.name!r} was not had within {self._wait_seconds:g} s")
+            runs = runs_for(outcome)
+            if runs is not None and self._released(min(runs, left)):
+                pause = candidate.spread()
             if self._leave.wait(min(pause, left)):
                 raise LeaseUnavailable(f"stopped waiting for lease {self.name!r}")
+
+    def _released(self, seconds: float) -> bool:
+        try:
+            self._client.wait_until_free(self.name, seconds, given_up=self._leave.is_set)
+        except PoolguardError:
+            return False
+        return True
 
     def _attempt(self, request_id: str) -> Term | PoolguardError:
         try:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from poolguard.core.errors import (
     InvalidLease,
     LeaseHeld,
+    LeaseHeldOff,
     LeaseLost,
     LeaseNotFound,
     LeaseUnavailable,
@@ -150,8 +151,8 @@ def _refusal(status: int, body: Mapping[str, Any]) -> PoolguardError:
     message = str(body.get("message") or f"poolguard answered {status}")
     detail, hint = str(body.get("detail") or ""), str(body.get("hint") or "")
     code = body.get("error")
-    if code in (LeaseLost.code, LeaseHeld.code):
-        kind = LeaseLost if code == LeaseLost.code else LeaseHeld
+    if status == 409:
+        kind = {LeaseLost.code: LeaseLost, LeaseHeldOff.code: LeaseHeldOff}.get(str(code), LeaseHeld)
         holder, valid_for_ms = body.get("holderIdentity"), body.get("validForMs")
         return kind(
             message,

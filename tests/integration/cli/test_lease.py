@@ -1,4 +1,4 @@
-"""`poolguard lease ls|get|release` against a real daemon."""
+"""`poolguard lease ls|get|release|step-down` against a real daemon."""
 
 import json
 
@@ -61,6 +61,16 @@ def test_force_needs_the_admin_token(sidecar: Sidecar, capsys: Capture) -> None:
     assert lease(sidecar, "release", "force", "--force", admin=True) == Exit.OK
     assert sidecar.holder_of("force") is None
     assert lease(sidecar, "release", "force", "--force", admin=True) == Exit.NOT_HELD
+
+
+def test_step_down_asks_the_holder_and_tells_when_there_is_none(sidecar: Sidecar, capsys: Capture) -> None:
+    with sidecar.client() as client:
+        term = client.acquire("step", holder="one", ttl_seconds=60)
+        assert not term.step_down
+        assert lease(sidecar, "step-down", "step", "--hold-off", "30s", "--prefer", "two") == Exit.OK
+        assert client.renew(term).step_down
+    assert lease(sidecar, "step-down", "step-never") == Exit.NOT_HELD
+    assert "step-never" in capsys.readouterr().err
 
 
 def test_without_poolguard_it_is_a_problem_that_names_the_address(capsys: Capture) -> None:

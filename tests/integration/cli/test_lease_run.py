@@ -123,6 +123,15 @@ def test_after_a_loss_it_stands_again_and_starts_the_command_anew(sidecar: Sidec
         started(process)
 
 
+def test_a_request_to_step_down_is_met_by_the_command(sidecar: Sidecar) -> None:
+    with running(sidecar, "run-step", "--ttl", TTL, "--once", *command(PATIENT)) as process:
+        started(process)
+        with sidecar.client() as client:
+            client.step_down("run-step", hold_off_seconds=60, preferred="somebody else")
+        assert process.wait(20) == Exit.NOT_HELD
+        assert sidecar.holder_of("run-step") is None
+
+
 def test_without_an_answer_the_command_ends_before_trust_does(sidecar: Sidecar) -> None:
     """Fault 2, seen by the application: the sidecar is stopped, and knows nothing of it."""
     code = f"import os; print(os.getpid(), flush=True); {STUBBORN}"

@@ -1,5 +1,7 @@
 """`with client.hold(...)` against a real daemon."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from poolguard.client import LeaseClient
@@ -44,6 +46,18 @@ def test_a_contender_waits_for_its_turn_and_gets_a_higher_token(sidecar: Sidecar
             token = first.token
         with client.hold("turn", holder="two", wait_seconds=10) as second:
             assert second.token > token
+
+
+def test_a_contender_hears_of_a_release_long_before_the_term_would_have_ended(sidecar: Sidecar) -> None:
+    with sidecar.client() as client, ThreadPoolExecutor(1) as waiting:
+        first = client.hold("hear", holder="one", ttl_seconds=3600)
+        first.start()
+        second = client.hold("hear", holder="two", wait_seconds=30)
+        entered = waiting.submit(second.start)
+        first.close()
+        entered.result(20)
+        assert second.token > first.token
+        second.close()
 
 
 def test_a_term_that_is_ended_from_outside_is_lost_at_the_next_renewal(sidecar: Sidecar) -> None:

@@ -84,5 +84,19 @@ def lease(token: int = 7, *, valid_for_ms: int = 13_500, holder: str = "pod-1", 
     }
 
 
+def at_index(index: int, body: object) -> Reply:
+    """200 with that index."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        text = json.dumps(body).encode()
+        handler.send_response(200)
+        handler.send_header("X-Poolguard-Index", str(index))
+        handler.send_header("Content-Length", str(len(text)))
+        handler.end_headers()
+        handler.wfile.write(text)
+
+    return reply
+
+
 def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True

@@ -2,9 +2,17 @@ from itertools import count
 
 import pytest
 
-from poolguard.client.candidate import Candidate
+from poolguard.client.candidate import Candidate, runs_for
 from poolguard.client.term import Term, boottime
-from poolguard.core.errors import InvalidLease, LeaseBusy, LeaseHeld, LeaseLost, LeaseUnavailable, LeaseUnknown
+from poolguard.core.errors import (
+    InvalidLease,
+    LeaseBusy,
+    LeaseHeld,
+    LeaseHeldOff,
+    LeaseLost,
+    LeaseUnavailable,
+    LeaseUnknown,
+)
 
 
 def candidate() -> Candidate:
@@ -38,6 +46,17 @@ def test_a_request_whose_term_is_over_is_followed_by_another(outcome: LeaseLost 
     stands = candidate()
     assert stands.weigh(outcome) == 0.0
     assert stands.request_id == "r2"
+
+
+def test_only_a_term_that_runs_is_worth_watching() -> None:
+    assert runs_for(LeaseHeld("held", holder="x", valid_for_ms=400)) == 0.4
+    assert runs_for(LeaseHeldOff("stepped down", holder=None, valid_for_ms=400)) is None
+    assert runs_for(LeaseLost("over", holder="x", valid_for_ms=400)) is None
+    assert runs_for(LeaseUnknown("?")) is None
+
+
+def test_contenders_that_hear_of_a_release_do_not_ask_in_the_same_moment() -> None:
+    assert candidate().spread() == 0.025
 
 
 def test_a_request_that_is_wrong_is_not_repeated() -> None:

@@ -6,7 +6,7 @@ import pytest
 from poolguard.client import LeaseClient
 from poolguard.client.term import boottime
 from poolguard.core.errors import LeaseUnknown
-from tests.unit.client.listener import lease, listening
+from tests.unit.client.listener import at_index, lease, listening
 
 
 def test_acquire_sends_a_request_id_and_counts_trust_from_before_it_was_sent() -> None:
@@ -53,6 +53,24 @@ def test_what_nobody_has_held_and_nobody_leads_is_none() -> None:
     with listening(*refusals) as script, LeaseClient(script.url) as client:
         assert client.get("a") is None
         assert client.leader("a") is None
+
+
+def test_waiting_for_a_release_goes_on_from_the_index_that_was_seen_and_ends_with_the_term() -> None:
+    replies = [at_index(3, lease()), at_index(3, lease()), at_index(4, lease(valid_for_ms=0))]
+    with listening(*replies) as script, LeaseClient(script.url) as client:
+        client.wait_until_free("a", 60.0)
+    assert [path for _, path, _ in script.asked] == [
+        "/v1/leases/a",
+        "/v1/leases/a?index=3&wait=2000ms",
+        "/v1/leases/a?index=3&wait=2000ms",
+    ]
+
+
+def test_waiting_for_a_release_lasts_no_longer_than_it_may() -> None:
+    with listening(at_index(3, lease())) as script, LeaseClient(script.url) as client:
+        client.wait_until_free("a", 0.0)
+        client.wait_until_free("a", 60.0, given_up=lambda: len(script.asked) > 1)
+    assert len(script.asked) == 2
 
 
 def test_an_answer_of_something_else_is_no_term() -> None:

@@ -9,6 +9,7 @@ from poolguard.client.http import Http, path_of
 from poolguard.core.errors import (
     InvalidLease,
     LeaseHeld,
+    LeaseHeldOff,
     LeaseLost,
     LeaseNotFound,
     LeaseUnavailable,
@@ -30,6 +31,7 @@ def ask(url: str, *, admin_token: str = "", timeout: float = 5.0) -> None:
     [
         (409, "lease_held", LeaseHeld),
         (409, "lease_lost", LeaseLost),
+        (409, "lease_held_off", LeaseHeldOff),
         (404, "lease_not_found", LeaseNotFound),
         (503, "lease_unknown", LeaseUnknown),
         (503, "lease_unavailable", LeaseUnavailable),
