@@ -57,7 +57,7 @@ def test_commands_that_pages_show_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_make_targets_that_pages_show_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    shown = re.findall(r"`make ([a-z]+)\b", page.read_text())
-    shown += re.findall(r"^(?:\$ )?make ([a-z]+)\b", fenced(page), flags=re.MULTILINE)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    shown = re.findall(r"`make ([a-z-]+)\b", page.read_text())
+    shown += re.findall(r"^(?:\$ )?make ([a-z-]+)\b", fenced(page), flags=re.MULTILINE)
     assert set(shown) <= targets

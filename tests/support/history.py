@@ -52,12 +52,14 @@ class Renewed(Confirmed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """A renewal was sent, and nothing certain came back: it may have taken effect."""
+    """A renewal, or an acquire, was sent and nothing certain came back: it may have taken effect."""
 
     name: str
-    token: int
+    token: int | None
+    """None: it was an acquire, and the term that it may have got has a token that nobody knows."""
     sent_at: float
     answered_at: float
+    ttl: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

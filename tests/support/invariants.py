@@ -133,10 +133,12 @@ def one_holder_and_growing_tokens(events: Sequence[Event]) -> Iterator[str]:
         requests = {each.request_id for each in of(confirmed, Granted)}
         if len(holders) > 1 or len(requests) > 1:
             yield f"{name}: {token} was accepted from {sorted(holders)}, requests {sorted(requests)}"
+    firsts: dict[Term, Granted] = {}
+    for granted in sorted(of(events, Granted), key=lambda each: each.sent_at):
+        firsts.setdefault((granted.name, granted.token), granted)
     by_name: dict[str, list[Granted]] = defaultdict(list)
-    for granted in of(events, Granted):
-        if granted.new:
-            by_name[granted.name].append(granted)
+    for first in firsts.values():
+        by_name[first.name].append(first)
     for name, grants in by_name.items():
         newest = 0
         answered = sorted(grants, key=lambda each: each.answered_at)
@@ -177,11 +179,19 @@ def leaders_are_believed(events: Sequence[Event]) -> Iterator[str]:
     """I4. The sidecar counts from its own request to PostgreSQL: not before ours to it, nor after its answer."""
     over = _known_over(events)
     terms = _by_term(of(events, Confirmed))
+    maybe = of(events, Unknown)
     for shown in of(events, Shown):
         term = (shown.name, shown.token)
         inside = any(
             shown.answered_at >= each.sent_at and shown.sent_at <= each.answered_at + each.valid_for
             for each in terms.get(term, [])
+        ) or any(
+            # What its caller did not hear of, the sidecar may have.
+            shown.name == each.name
+            and each.token in (shown.token, None)
+            and each.sent_at <= shown.answered_at
+            and shown.sent_at <= each.answered_at + LATE_SECONDS + each.ttl
+            for each in maybe
         )
         if not inside or shown.sent_at > over.get(term, float("inf")):
             yield f"{shown.name}: /leader showed {shown.token} at {shown.sent_at:.3f}, outside of its belief"
@@ -191,10 +201,10 @@ def nothing_is_revived(events: Sequence[Event]) -> Iterator[str]:
     """I5."""
     over = _known_over(events)
     grants = of(events, Granted)
+    for confirmed in of(events, Confirmed):
+        if confirmed.sent_at > over.get((confirmed.name, confirmed.token), float("inf")):
+            yield f"{confirmed.name}: {confirmed.token} was confirmed after its end was told"
     for renewed in of(events, Renewed):
-        term = (renewed.name, renewed.token)
-        if renewed.sent_at > over.get(term, float("inf")):
-            yield f"{renewed.name}: {renewed.token} was renewed after its end was told"
         newer = [g for g in grants if g.name == renewed.name and g.token > renewed.token]
         if any(each.answered_at < renewed.sent_at for each in newer):
             yield f"{renewed.name}: {renewed.token} was renewed after a newer term had begun"
@@ -204,7 +214,8 @@ def nothing_is_revived(events: Sequence[Event]) -> Iterator[str]:
 def _expired_and_renewed(events: Sequence[Event]) -> Iterator[str]:
     maybe: dict[Term, list[Unknown]] = defaultdict(list)
     for unknown in of(events, Unknown):
-        maybe[unknown.name, unknown.token].append(unknown)
+        if unknown.token is not None:
+            maybe[unknown.name, unknown.token].append(unknown)
     failovers = [each.at for each in of(events, FailedOver)]
     for (name, token), confirmed in _by_term(of(events, Confirmed)).items():
         in_order = sorted(confirmed, key=lambda each: each.sent_at)
