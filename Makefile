@@ -10,10 +10,10 @@ CODE   := poolguard tests bench
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test cases check bench format clean
+.PHONY: help run demo test cases check bench lease-soak format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
@@ -47,6 +47,9 @@ check: $(STAMP) ## format, lint, types, import contracts
 
 bench: $(STAMP) ## direct, PgBouncer (where installed) and poolguard side by side (ARGS="--quick")
 	@exec $(BIN)/python -m bench $(ARGS)
+
+lease-soak: $(STAMP) ## leases under random faults, exhausted pools, races; half an hour (ARGS="--only faults --minutes 1")
+	@exec $(BIN)/python -m tests.soak $(ARGS)
 
 format: $(STAMP) ## format, and mend what lint can mend
 	@$(BIN)/ruff format $(CODE)
