@@ -6,4 +6,5 @@ Knows nothing of PostgreSQL, pools or settings.
 - `clock`: the system's clocks.
 - `service`: the start/drain/stop contract that the daemon drives.
 - `tasks`: tasks that have an owner, a name and an end.
+- `tls`: TLS over a transport that is already open.
 """

@@ -1,9 +1,10 @@
-"""Who may log in, as the relay wants it: SCRAM secrets instead of passwords."""
+"""Who may log in, as the relay wants it: SCRAM secrets instead of passwords, a TLS context instead of files."""
 
 import secrets
 
 from poolguard.core.errors import SettingsError
 from poolguard.relay.login import Door
+from poolguard.relay.tls import load_client_tls
 from poolguard.settings.model import Settings
 from poolguard.wire.scram import ScramSecret, is_scram_secret
 
@@ -13,7 +14,7 @@ SALT_BYTES = 16
 def make_door(settings: Settings, *, seed: bytes) -> Door:
     """Work out the secrets of all users. Costs some 2 ms for each user with a plain password: not on the loop.
 
-    Raises SettingsError for a secret that can't be read; it names the user, never the secret.
+    Raises SettingsError for a secret or a certificate that can't be used; it names user or file, never the secret.
     """
     found: dict[str, ScramSecret] = {}
     for name, user in settings.auth.users.items():
@@ -25,4 +26,11 @@ def make_door(settings: Settings, *, seed: bytes) -> Door:
                 raise SettingsError(f"auth.users.{name}: {error}") from None
         else:
             found[name] = ScramSecret.from_password(password, salt=secrets.token_bytes(SALT_BYTES))
-    return Door(method=settings.auth.method, secrets=found, seed=seed, login_timeout=settings.limits.login_timeout)
+    tls = settings.listen.clients.tls
+    return Door(
+        method=settings.auth.method,
+        secrets=found,
+        seed=seed,
+        login_timeout=settings.limits.login_timeout,
+        tls=None if tls is None else load_client_tls(tls),
+    )

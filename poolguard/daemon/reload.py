@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from poolguard.daemon.logs import set_level
 from poolguard.daemon.targets import Targets
 from poolguard.metrics.sources import ReloadResult
 from poolguard.relay.login import Door
+from poolguard.relay.tls import ClientTls
 from poolguard.settings.diff import ReloadPlan, plan_reload
 from poolguard.settings.load import WITHOUT_FILE, Loaded, load
 from poolguard.settings.model import Settings
@@ -40,7 +42,7 @@ class Reloader:
         self._house = house
         source = house.in_force.source
         self._file = None if source == WITHOUT_FILE else Path(source)
-        self._seen = None if self._file is None else _state_of(self._file)
+        self._seen = self._state()
         self._lock = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
@@ -72,10 +74,19 @@ class Reloader:
 
     async def _watch(self, file: Path) -> None:
         async for _ in self._looks(file.parent):
-            state = _state_of(file)
+            state = self._state()
             if state != self._seen:  # the folder may be a busy one
                 self._seen = state
                 await self.reload(asked="file changed")
+
+    def _state(self) -> list[tuple[str, int, int] | None]:
+        """Of the settings file, and of the certificate's files; those lie elsewhere, and are looked at every now and
+        then, but not watched."""
+        if self._file is None:
+            return []
+        tls = self._house.in_force.settings.listen.clients.tls
+        more = [] if tls is None else [tls.cert_file, tls.key_file, tls.ca_file]
+        return [_state_of(self._file), *(_state_of(Path(name)) for name in more if name is not None)]
 
     async def _looks(self, folder: Path) -> AsyncIterator[None]:
         """Come back when something in *folder* may have changed."""
@@ -135,7 +146,9 @@ class Reloader:
         in_force.reloads[result] += 1
         # Even if nothing changed: a password may have, in a passfile or certificate that the hash doesn't cover.
         house.targets = targets
+        self._tell_certificate(house.relay.door.tls, door.tls)
         if result is ReloadResult.UNCHANGED:
+            house.relay.use_door(door)
             log.info("settings read again, nothing changed", extra={"asked": asked, "settings_hash": loaded.hash})
             return result
         house.relay.reconfigure(loaded.settings, door, frozenset(plan.pools_drained))
@@ -151,6 +164,11 @@ class Reloader:
         source = house.in_force.source
         loaded = load(None if source == WITHOUT_FILE else source, house.environ)
         return loaded, Targets(loaded.settings, house.environ), house.door_of(loaded.settings)
+
+    def _tell_certificate(self, old: ClientTls | None, new: ClientTls | None) -> None:
+        if new is not None and (old is None or new.certificate != old.certificate):
+            end = datetime.fromtimestamp(new.expires_at, tz=UTC).isoformat()
+            log.info("clients are shown a new certificate", extra={"expires": end})
 
     def _adopt(self, loaded: Loaded, plan: ReloadPlan) -> None:
         house = self._house
@@ -176,4 +194,7 @@ def _state_of(file: Path) -> tuple[str, int, int] | None:
 
 
 def _keeping(old: Settings, new: Settings) -> Settings:
-    return replace(new, listen=old.listen, leases=replace(old.leases, default_ttl=new.leases.default_ttl))
+    clients = replace(old.listen.clients, tls=new.listen.clients.tls)
+    return replace(
+        new, listen=replace(old.listen, clients=clients), leases=replace(old.leases, default_ttl=new.leases.default_ttl)
+    )

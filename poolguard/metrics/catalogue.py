@@ -112,6 +112,13 @@ CLIENTS_ACCEPTED: Final = _counter("poolguard_clients_accepted_total", "Client c
 CLIENTS_REFUSED: Final = _counter(
     "poolguard_clients_refused_total", "Client connections refused before or at login, by reason.", "reason"
 )
+CLIENTS_CUT_OFF: Final = _counter(
+    "poolguard_clients_cut_off_total", "Clients cut off because they did not read what they were sent."
+)
+CERTIFICATE_EXPIRES: Final = _gauge(
+    "poolguard_certificate_expires_timestamp_seconds",
+    "When the certificate expires that clients are shown; only where listen.clients.tls is set.",
+)
 CANCEL_REQUESTS: Final = _counter("poolguard_cancel_requests_total", "Cancel requests received from clients.")
 DEFERRED_BEGINS: Final = _counter(
     "poolguard_deferred_begins_total", "BEGINs that were answered before a server was needed."

@@ -30,6 +30,9 @@ def relay_readings(relay: RelayCounters, pools: Sequence[str]) -> Iterator[Readi
     yield Reading(c.CLIENTS_ACCEPTED, (), relay.clients_accepted_total)
     for reason, number in relay.clients_refused_total.items():
         yield Reading(c.CLIENTS_REFUSED, (reason,), number)
+    yield Reading(c.CLIENTS_CUT_OFF, (), relay.clients_cut_off_total)
+    if relay.certificate_expires_at is not None:
+        yield Reading(c.CERTIFICATE_EXPIRES, (), relay.certificate_expires_at)
     yield Reading(c.CANCEL_REQUESTS, (), relay.cancel_requests_total)
     yield Reading(c.DEFERRED_BEGINS, (), relay.deferred_begins_total)
     yield Reading(c.PROTOCOL_VIOLATIONS, (), relay.protocol_violations_total)

@@ -18,12 +18,15 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `bound`: sessions that end with a lease. Pure.
 - `relay`: the service: listens, knows all sessions, acts for the guard.
 - `login`: a client from its first byte to its session.
+- `tls`: the certificate that clients are shown, and what theirs says of them.
 - `lobby`: what a pool's clients are greeted with, and which of their parameters PostgreSQL accepts.
 - `session`: one client's session: holding, waiting, ending.
 - `talk`: what a client says, when it is not plain.
 - `keeping`: what a session leaves in its server: pins, parameters.
 - `state`: everything that is known of one session.
 - `hands`: what the guard, an operator or a cancel request does to a session.
+- `cancels`: the cancel requests of clients, and how many at once.
+- `unread`: clients that do not read what they were sent.
 - `client_pipe`: the hot path from a client to its server.
 - `pipe`: the hot path from a server to its client, and what a server owes.
 - `extended`: the extended protocol's owed replies and statement names.

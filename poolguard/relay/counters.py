@@ -11,8 +11,10 @@ class Refused(StrEnum):
     """Why a client was turned away before its session began."""
 
     MAX_CLIENTS = "max_clients"
+    MAX_LOGINS = "max_logins"
     LOGIN_TIMEOUT = "login_timeout"
     PROTOCOL = "protocol"
+    TLS = "tls"
     AUTHENTICATION = "authentication"
     UPSTREAM = "upstream"
     STOPPING = "stopping"
@@ -25,6 +27,9 @@ class RelayCounters:
     def __init__(self) -> None:
         self.clients_accepted_total = 0
         self.clients_refused_total: Counter[str] = Counter({reason.value: 0 for reason in Refused})
+        self.clients_cut_off_total = 0
+        self.certificate_expires_at: float | None = None
+        """Wall clock; None without TLS for clients."""
         self.cancel_requests_total = 0
         self.deferred_begins_total = 0
         self.protocol_violations_total = 0

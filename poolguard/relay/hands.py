@@ -1,10 +1,10 @@
-"""What others do to a session: the guard, an operator, the client's own cancel request."""
+"""What others do to a session: the guard, an operator, the client's own cancel request (`cancels`)."""
 
 import asyncio
 import logging
 from time import monotonic
 
-from poolguard.core.errors import Canceled, PoolguardError
+from poolguard.core.errors import PoolguardError
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.hands import Outcome
 from poolguard.pool.snapshot import CloseReason
@@ -86,15 +86,3 @@ async def terminate(session: Session, checkout: int, error: PoolguardError, grac
         log.warning("a statement may still run", extra={"backend_pid": server.backend_pid})
     server.discard(CloseReason.TERMINATED)
     return Outcome.DONE
-
-
-def cancel_request(session: Session) -> None:
-    """The client's own CancelRequest."""
-    if session.held is not None and session.pool.withdraw(session):
-        session.wait_failed(Canceled("canceling statement due to user request"))
-    elif session.server is not None and session.block is None:
-        session.around.tasks.spawn(_cancel_quietly(session), name=f"cancel for session {session.entry.session_id}")
-
-
-async def _cancel_quietly(session: Session) -> None:
-    await cancel(session, session.entry.checkout)

@@ -1,16 +1,21 @@
 """A client from its first byte to its session (PostgreSQL docs, 55.2.1 and 55.3)."""
 
 import asyncio
+import logging
 import secrets
+import socket
+import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
+from poolguard.aio.tls import TlsTransport
 from poolguard.core.clock import Clock
 from poolguard.core.errors import (
     AuthenticationFailed,
     ClientViolation,
+    InvalidAuthorization,
     NotLeader,
     NotSupported,
     PoolguardError,
@@ -23,6 +28,7 @@ from poolguard.relay.counters import Refused
 from poolguard.relay.lobby import Lobby
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.session import Session
+from poolguard.relay.tls import ALPN, ClientTls, check_name, common_name
 from poolguard.settings.model import AuthMethod
 from poolguard.wire import messages, startup
 from poolguard.wire.framing import FrameSplitter
@@ -32,7 +38,16 @@ MAX_AUTH_MESSAGE: Final = 4096
 MAX_EARLY_BYTES: Final = 64 * 1024
 """How much a client may send before it is logged in."""
 
+LINGER_SECONDS: Final = 5.0
+"""How long a client that is turned away has to read why."""
+
 _PASSWORD: Final = b"p"[0]
+
+log = logging.getLogger(__name__)
+
+
+class TlsRefused(ClientViolation):
+    """The handshake failed: there is nobody to whom an error could be told in a way that both understand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,7 @@ class Door:
     seed: bytes = field(repr=False)
     """32 random bytes, drawn at start: what users that don't exist are made of."""
     login_timeout: float
+    tls: ClientTls | None = None
 
 
 class House(Protocol):
@@ -63,6 +79,10 @@ class House(Protocol):
         """A client has connected. Raises TooManyClients or ShuttingDown."""
         ...
 
+    def proven(self, login: "Login") -> None:
+        """The client is who it says. Raises TooManyClients if there is no room for a session."""
+        ...
+
     def left(self, login: "Login", reason: Refused | None) -> None:
         """The login is over: None, its session has begun."""
         ...
@@ -77,8 +97,8 @@ class House(Protocol):
         """Make the session; also its cancel key's pid and secret. Raises NotLeader."""
         ...
 
-    def cancel_asked(self, pid: int, key: bytes) -> None:
-        """Somebody wants a session's statement cancelled."""
+    async def cancel_asked(self, pid: int, key: bytes) -> None:
+        """Somebody wants a session's statement cancelled; returns when that is done, or nothing is to be done."""
         ...
 
     def spawn_login(self, login: "Login") -> asyncio.Task[None]:
@@ -99,15 +119,20 @@ class Login(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self.lease = ""
         """The session is bound to this lease; empty: to none."""
+        self._tls: ClientTls | None = None
+        """What the handshake was made with; None before it, and without TLS."""
+        self._shaking = False
+        self._reason: Refused | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclasses of asyncio's
+        if not self._is_local and (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a machine that vanished says no goodbye
         try:
             self._entry = self._house.arrived(self)
         except PoolguardError as error:
-            reason = Refused.MAX_CLIENTS if isinstance(error, TooManyClients) else Refused.STOPPING
-            self._refuse(error, reason)
+            self._refuse(error, Refused.MAX_LOGINS if isinstance(error, TooManyClients) else Refused.STOPPING)
         else:
             self._task = self._house.spawn_login(self)
 
@@ -131,6 +156,18 @@ class Login(asyncio.Protocol):
         """poolguard stops."""
         self._refuse(ShuttingDown("poolguard is stopping; connect again"), Refused.STOPPING)
 
+    def give_way(self) -> None:
+        """Others want to log in, and this has taken long enough."""
+        self._refuse(
+            TooManyClients("too many clients are logging in: the slowest must go (limits.max_logins)"),
+            Refused.MAX_LOGINS,
+        )
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether it came by a Unix socket."""
+        return not isinstance(self.transport.get_extra_info("peername"), tuple)
+
     @property
     def entry(self) -> SessionEntry | None:
         """The ledger's line, once the client has arrived."""
@@ -138,30 +175,37 @@ class Login(asyncio.Protocol):
 
     async def run(self) -> None:
         """The whole login; its end is a session, or an error to the client and a closed connection."""
-        reason: Refused | None = None
         try:
             async with asyncio.timeout(self._house.door.login_timeout):
                 await self._log_in()
         except TimeoutError:
-            reason = Refused.LOGIN_TIMEOUT
+            self._reason = Refused.LOGIN_TIMEOUT
             self._tell(ClientViolation("canceling authentication due to timeout"))
-        except AuthenticationFailed as error:
-            reason = Refused.AUTHENTICATION
+        except (AuthenticationFailed, InvalidAuthorization) as error:
+            self._reason = Refused.AUTHENTICATION
             self._tell(error)
+        except TooManyClients as error:
+            self._reason = Refused.MAX_CLIENTS
+            self._tell(error)
+        except TlsRefused as error:
+            self._reason = Refused.TLS
+            log.info("a client's TLS was refused", extra={"client": self._address, "reason": error.message})
+            self._hang_up()
         except (ClientViolation, NotSupported) as error:
-            reason = Refused.PROTOCOL
+            self._reason = Refused.PROTOCOL
             self._tell(error)
         except NotLeader as error:
-            reason = Refused.NOT_LEADER
+            self._reason = Refused.NOT_LEADER
             self._tell(error)
         except PoolguardError as error:
-            reason = Refused.UPSTREAM
+            self._reason = Refused.UPSTREAM
             self._tell(error)
         finally:
             self._task = None
-            self._house.left(self, reason)
+            self._house.left(self, self._reason)
 
     def _refuse(self, error: PoolguardError, reason: Refused) -> None:
+        self._reason = reason
         self._tell(error)
         if self._task is not None:
             self._task.cancel()
@@ -169,16 +213,28 @@ class Login(asyncio.Protocol):
             self._house.left(self, reason)
 
     def _tell(self, error: PoolguardError) -> None:
-        if not self._gone:
+        if self._shaking:
             self._gone = True
+            self.transport.abort()  # in the middle of a handshake nobody would understand a word
+        elif not self._gone:
             self.transport.write(messages.error_of(error, severity="FATAL"))
-            self.transport.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close; what has been written goes out first, if the client reads it soon."""
+        self._gone = True
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.abort)
+
+    @property
+    def _address(self) -> str:
+        return self._entry.client_address if self._entry is not None else ""
 
     async def _log_in(self) -> None:
         asked = await self._startup()
         if asked is None:
-            self._gone = True
-            self.transport.close()
+            self._hang_up()
             return
         if asked.replication:
             raise NotSupported(
@@ -186,8 +242,8 @@ class Login(asyncio.Protocol):
             )
         if asked.needs_negotiation:
             self.transport.write(messages.negotiate_protocol_version(asked.agreed_version, asked.unknown))
-        if self._house.door.method is AuthMethod.SCRAM:
-            await self._authenticate(asked.user)
+        await self._prove(asked.user)
+        self._house.proven(self)
         entry = self._entry
         assert entry is not None, "a client that runs has arrived"
         entry.user, entry.database = asked.user, asked.database
@@ -216,6 +272,11 @@ class Login(asyncio.Protocol):
     async def _startup(self) -> startup.Startup | None:
         """The StartupMessage; None if the client only came to cancel."""
         answered: set[type] = set()
+        while not self._buffer:
+            await self._wait()
+        if self._buffer[0] == startup.TLS_FIRST_BYTE and (tls := self._house.door.tls) and not self._is_local:
+            await self._begin_with_tls(tls)
+            answered.add(startup.SslRequest)
         while True:
             length = startup.packet_length(bytes(self._buffer[:4]))
             if length is None or len(self._buffer) < length:
@@ -227,13 +288,47 @@ class Login(asyncio.Protocol):
                 case startup.Startup():
                     return packet
                 case startup.CancelRequest(pid, key):
-                    self._house.cancel_asked(pid, key)
+                    # The client takes the end of this connection for the end of its cancelling: a later one could
+                    # hit its next statement.
+                    await self._house.cancel_asked(pid, key)
                     return None
                 case _:
                     if type(packet) in answered:
                         raise ClientViolation("encryption was asked for twice")
                     answered.add(type(packet))
-                    self.transport.write(b"N")
+                    await self._encrypt_or_not(packet)
+
+    async def _encrypt_or_not(self, packet: startup.SslRequest | startup.GssEncRequest) -> None:
+        if self._buffer:
+            # It was not encrypted: whoever sits in between may have put it there (CVE-2021-23222).
+            raise ClientViolation("received unencrypted data after an encryption request")
+        tls = self._house.door.tls
+        if tls is None or self._tls is not None or self._is_local or isinstance(packet, startup.GssEncRequest):
+            self.transport.write(b"N")
+        else:
+            self.transport.write(b"S")
+            await self._shake_hands(tls)
+
+    async def _shake_hands(self, tls: ClientTls) -> ssl.SSLObject:
+        early = bytes(self._buffer)
+        self._buffer.clear()
+        secured = TlsTransport(self.transport, self, tls.context)
+        self._shaking = True
+        try:
+            await secured.handshake(early)
+        except (ssl.SSLError, ConnectionResetError) as error:
+            why = error.reason if isinstance(error, ssl.SSLError) else str(error)
+            raise TlsRefused(f"handshake failed: {(why or 'unknown').replace('_', ' ').lower()}") from None
+        finally:
+            self._shaking = False
+        self.transport, self._tls = secured, tls
+        return secured.session
+
+    async def _begin_with_tls(self, tls: ClientTls) -> None:
+        """The client began with TLS unasked. Its first bytes may be meant for another protocol's server."""
+        session = await self._shake_hands(tls)
+        if session.selected_alpn_protocol() != ALPN:
+            raise TlsRefused("direct TLS without the protocol's name (ALPN)")
 
     async def _wait(self) -> None:
         self._more.clear()
@@ -241,10 +336,27 @@ class Login(asyncio.Protocol):
         if self._gone:
             raise ClientViolation("the client has gone")
 
+    async def _prove(self, user: str) -> None:
+        """Make sure that the client is *user*."""
+        door = self._house.door
+        session: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object") if self._tls is not None else None
+        tls = self._tls or door.tls
+        if tls is not None and not self._is_local:
+            tls.check_client(session, user)
+        if door.method is AuthMethod.CERT:
+            check_name(common_name(session), user)
+        elif door.method is AuthMethod.SCRAM:
+            await self._authenticate(user)
+
     async def _authenticate(self, user: str) -> None:
         door = self._house.door
         secret = door.secrets.get(user) or ScramSecret.for_unknown_user(user, seed=door.seed)
-        exchange = ScramServer(secret, user=user, nonce=b64encode(secrets.token_bytes(18)).decode())
+        exchange = ScramServer(
+            secret,
+            user=user,
+            nonce=b64encode(secrets.token_bytes(18)).decode(),
+            certificate_hash=self._tls.binding if self._tls is not None else None,
+        )
         self.transport.write(messages.authentication_sasl(exchange.mechanisms))
         splitter = FrameSplitter(max_body=MAX_AUTH_MESSAGE)
         while True:

@@ -23,6 +23,7 @@ from poolguard.pool.registry import Registry, choose_pool
 from poolguard.pool.state import Refusal
 from poolguard.relay import hands, refusal
 from poolguard.relay.bound import Bound
+from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import Refused, RelayCounters
 from poolguard.relay.lobby import Lobby
 from poolguard.relay.login import Door, Login
@@ -39,6 +40,9 @@ from poolguard.wire.startup import Startup
 log = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
+LOGIN_GRACE_SECONDS: Final = 1.0
+"""A login that is younger gives way to nobody: a herd of good clients must not end each other."""
+
 CANCEL_SECONDS: Final = 5.0
 """How long PostgreSQL may take to close a cancel connection."""
 
@@ -74,11 +78,15 @@ class Relay:
         self.ledger: Final = ledger
         self.counters: Final = RelayCounters()
         self.registry: Final[Registry[Server]] = Registry(clock)
-        self.door = door
+        self.use_door(door)
         self._tasks: Final = tasks
         self._target_of = target_of
         self._lobbies: dict[str, Lobby] = {}
-        self._logins: set[Login] = set()
+        self._logins: dict[Login, float] = {}
+        """Those who have not proven who they are, oldest first, and since when (monotonic)."""
+        self._proven: set[Login] = set()
+        """Those who have, and have no session yet."""
+        self._cancels: Final = Cancels(tasks, settings.limits.max_cancels)
         self._sessions: dict[SessionId, Session] = {}
         self._bound: Final = Bound(leads)
         self._keys: dict[int, tuple[bytes, Session]] = {}
@@ -174,17 +182,34 @@ class Relay:
     async def _maintain(self) -> None:
         while True:
             self.registry.maintain()
+            self._cut_off()
             for pool in [pool for pool in self._leaving if not pool.sessions]:
                 pool.stop()
                 self._leaving.remove(pool)
             await self.clock.sleep_until(self.clock.monotonic() + 1.0)
+
+    def _cut_off(self) -> None:
+        """End the connections of clients that do not read what they were sent."""
+        for session in self._around.unread.overdue(self.clock.monotonic(), self.settings.limits.unread_timeout):
+            if not session.closed:
+                self.counters.clients_cut_off_total += 1
+                log.warning(
+                    "a client did not read what it was sent and is cut off",
+                    extra={
+                        "pool": session.pool.name,
+                        "client": session.entry.client_address,
+                        "application_name": session.entry.application_name,
+                        "unread_bytes": session.unread_bytes(),
+                    },
+                )
+            session.cut()
 
     async def drain(self, deadline: float) -> None:
         """Accept nobody, end idle sessions, let transactions finish until *deadline*."""
         self._draining = True
         for listener in self._listeners:
             listener.close()
-        for login in list(self._logins):
+        for login in [*self._logins, *self._proven]:
             login.stop()
         for session in list(self._sessions.values()):
             session.drain()
@@ -199,7 +224,7 @@ class Relay:
         self._draining = True
         for listener in self._listeners:
             listener.close()
-        for login in list(self._logins):
+        for login in [*self._logins, *self._proven]:
             login.stop()
         for session in list(self._sessions.values()):
             session.fatal(ShuttingDown("terminating connection: poolguard is stopping"))
@@ -210,7 +235,9 @@ class Relay:
 
     def reconfigure(self, settings: Settings, door: Door, moved: frozenset[str]) -> None:
         """Take new settings live. *moved*: pools whose PostgreSQL changed; their servers are replaced."""
-        self.settings, self.door = settings, door
+        self.settings = settings
+        self.use_door(door)
+        self._cancels.limit_to(settings.limits.max_cancels)
         for pool in self.registry.apply(dict(settings.pools), self.make_pool):
             self._leaving.append(pool)
             for session in [session for session in self._sessions.values() if session.pool is pool]:
@@ -220,29 +247,49 @@ class Relay:
             moving.renew(self._opener(moving), self.clock.monotonic())
             self._lobbies[name].greeting = None
 
+    def use_door(self, door: Door) -> None:
+        """Let clients in by *door* from now on: passwords and certificate. Those who are in stay."""
+        self.door: Door = door
+        self.counters.certificate_expires_at = None if door.tls is None else door.tls.expires_at
+
     # What a login needs.
 
     def arrived(self, login: Login) -> SessionEntry:
         """See login.House."""
-        self._logins.add(login)
         if self._draining:
             raise ShuttingDown("poolguard is stopping; connect again")
-        limit = self.settings.limits.max_clients
-        if len(self._logins) + len(self._sessions) > limit:
-            raise TooManyClients(
-                f"sorry, too many clients already: limits.max_clients is {limit}",
-                hint="Raise limits.max_clients in poolguard's settings, or use a smaller pool in the application.",
-            )
+        now = self.clock.monotonic()
+        limit = self.settings.limits.max_logins
+        if len(self._logins) >= limit:
+            # Whoever opens connections and says nothing would keep everybody out for as long as login_timeout.
+            oldest, since = next(iter(self._logins.items()))
+            if now - since < LOGIN_GRACE_SECONDS:
+                raise TooManyClients(
+                    f"too many clients are logging in: limits.max_logins is {limit}", hint="Connect again."
+                )
+            oldest.give_way()
+            self._logins.pop(oldest, None)
+        self._logins[login] = now
         self.counters.clients_accepted_total += 1
         peer = login.transport.get_extra_info("peername")
         address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else "unix"
         return self.ledger.open_session(client_address=address, now=self.clock.monotonic())
 
+    def proven(self, login: Login) -> None:
+        """See login.House."""
+        limit = self.settings.limits.max_clients
+        if len(self._proven) + len(self._sessions) >= limit:
+            raise TooManyClients(
+                f"sorry, too many clients already: limits.max_clients is {limit}",
+                hint="Raise limits.max_clients in poolguard's settings, or use a smaller pool in the application.",
+            )
+        self._logins.pop(login, None)
+        self._proven.add(login)
+
     def left(self, login: Login, reason: Refused | None) -> None:
         """See login.House."""
-        if login not in self._logins:
-            return
-        self._logins.discard(login)
+        self._logins.pop(login, None)
+        self._proven.discard(login)
         if reason is not None:
             self.counters.clients_refused_total[reason.value] += 1
         entry = login.entry
@@ -286,12 +333,12 @@ class Relay:
         """See login.House."""
         return self._tasks.spawn(login.run(), name="log a client in")
 
-    def cancel_asked(self, pid: int, key: bytes) -> None:
+    async def cancel_asked(self, pid: int, key: bytes) -> None:
         """See login.House. A wrong key does nothing, and says nothing (PostgreSQL docs, 55.2.8)."""
         self.counters.cancel_requests_total += 1
         expected, session = self._keys.get(pid, (b"", None))
         if session is not None and hmac.compare_digest(expected, key):
-            hands.cancel_request(session)
+            await self._cancels.ask(session)
 
     def _session_closed(self, session: Session) -> None:
         session_id = session.entry.session_id

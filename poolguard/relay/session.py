@@ -55,6 +55,7 @@ class Session(Talk):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self.fd = -1
+        self.around.unread.ends(self)
         self.leave(vanished=True)
 
     def eof_received(self) -> bool:
@@ -64,6 +65,7 @@ class Session(Talk):
     def pause_writing(self) -> None:
         """The client does not read: stop reading its server, or itself."""
         self.congested |= CLIENT_FULL
+        self.around.unread.begins(self, monotonic())
         if self.server is not None:
             self.server.transport.pause_reading()
         self._read_or_not()
@@ -71,6 +73,7 @@ class Session(Talk):
     def resume_writing(self) -> None:
         """The client reads again."""
         self.congested &= ~CLIENT_FULL
+        self.around.unread.ends(self)
         if self.server is not None:
             self.server.transport.resume_reading()
         self._read_or_not()
@@ -370,6 +373,15 @@ class Session(Talk):
     def close_transport(self) -> None:
         self.leave()
         self.transport.close()
+
+    def unread_bytes(self) -> int:
+        """What waits until the client reads."""
+        return self.transport.get_write_buffer_size()
+
+    def cut(self) -> None:
+        """End the session and its connection at once: the client would not read a goodbye."""
+        self.leave(vanished=True)
+        self.transport.abort()
 
     def drain(self) -> None:
         """End the session as soon as it has nothing to finish. A transaction that was ended has nothing."""

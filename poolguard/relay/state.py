@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from poolguard.aio.tasks import TaskOwner
@@ -17,6 +17,7 @@ from poolguard.relay.counters import RelayCounters
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.server import Server
 from poolguard.relay.statements import HOME, Catalogue, Statement, context_of
+from poolguard.relay.unread import Unread
 from poolguard.settings.model import Limits, PoolMode
 
 
@@ -34,6 +35,8 @@ class Surroundings:
     """Told of errors that have a culprit: the session, and the fields of the ErrorResponse."""
     on_closed: Callable[[Any], None]
     """Told of every session that ended."""
+    unread: Unread[Any] = field(default_factory=Unread)
+    """The sessions whose clients do not read."""
 
 
 CLIENT_FULL: Final = 1

@@ -28,6 +28,7 @@ def find_problems(settings: Settings) -> list[Finding]:
     return [
         *find_unknown_names(names_of(settings)),
         *_trust(settings),
+        *_cert(settings),
         *_ports(settings),
         *_secrets(settings),
     ]
@@ -96,6 +97,13 @@ def _trust(settings: Settings) -> Iterator[Finding]:
             "could log in: write 127.0.0.1 here, or auth.method: scram-sha-256 with auth.users"
         )
         yield Finding(("listen", "clients", "host"), text)
+
+
+def _cert(settings: Settings) -> Iterator[Finding]:
+    tls = settings.listen.clients.tls
+    if settings.auth.method is AuthMethod.CERT and (tls is None or tls.ca_file is None):
+        text = "cert needs listen.clients.tls with ca_file: whose certificates say who a client is"
+        yield Finding(("auth", "method"), text)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """What the environment, or another setting, gives when a key is left out: the model can't say it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 
@@ -18,12 +18,15 @@ def with_defaults(data: Mapping[str, object], environ: Mapping[str, str], folder
     - `upstream.url` is DATABASE_URL, `auth.admin_token` is POOLGUARD_ADMIN_TOKEN.
     - A pool's own `upstream` gets what it leaves out from the one of all, but no password for another URL.
     - `policies` are added to the default ones, and replace those of the same name.
-    - A relative `upstream.password_file` starts at *folder*: it means the same wherever poolguard starts.
+    - A relative `upstream.password_file` starts at *folder*: it means the same wherever poolguard starts. So do the
+      files of `listen.clients.tls`.
     """
     whole: dict[str, object] = dict(data)
+    if isinstance(listen := whole.get("listen"), dict):
+        whole["listen"] = _with_tls(listen, folder)
     upstream = whole.get("upstream", {})
     if isinstance(upstream, dict):
-        upstream = {"url": environ.get(URL_VARIABLE, ""), **_anchored(upstream, folder)}
+        upstream = {"url": environ.get(URL_VARIABLE, ""), **_anchored(upstream, ("password_file",), folder)}
         whole["upstream"] = upstream
     auth = whole.get("auth", {})
     if isinstance(auth, dict) and "admin_token_file" not in auth:
@@ -62,13 +65,20 @@ def _text(value: object) -> str | None:
 def _pool(pool: object, upstream: object, folder: PurePath | None) -> object:
     if not (isinstance(pool, dict) and isinstance(pool.get("upstream"), dict) and isinstance(upstream, dict)):
         return pool
-    own = _anchored(pool["upstream"], folder)
+    own = _anchored(pool["upstream"], ("password_file",), folder)
     inherited = {key: value for key, value in upstream.items() if key != "password_file" or "url" not in own}
     return {**pool, "upstream": {**inherited, **own}}
 
 
-def _anchored(upstream: Mapping[str, object], folder: PurePath | None) -> dict[str, object]:
-    file = upstream.get("password_file")
-    if folder is None or not isinstance(file, str):
-        return dict(upstream)
-    return {**upstream, "password_file": str(folder / file)}
+def _with_tls(listen: Mapping[str, object], folder: PurePath | None) -> Mapping[str, object]:
+    clients = listen.get("clients")
+    if not (isinstance(clients, dict) and isinstance(tls := clients.get("tls"), dict)):
+        return listen
+    return {**listen, "clients": {**clients, "tls": _anchored(tls, ("cert_file", "key_file", "ca_file"), folder)}}
+
+
+def _anchored(given: Mapping[str, object], keys: Sequence[str], folder: PurePath | None) -> dict[str, object]:
+    files = {key: file for key in keys if isinstance(file := given.get(key), str)}
+    if folder is None:
+        return dict(given)
+    return {**given, **{key: str(folder / file) for key, file in files.items()}}

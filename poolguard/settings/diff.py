@@ -28,6 +28,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "pools.*.upstream*": Effect.DRAIN,
     "pools.*.role": Effect.DRAIN,
     "pools.*.application_name": Effect.DRAIN,
+    "listen.clients.tls*": Effect.LIVE,
     "listen.*": Effect.RESTART,
     "leases.default_ttl": Effect.LIVE,
     "leases.*": Effect.RESTART,

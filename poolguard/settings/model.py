@@ -27,6 +27,23 @@ class AuthMethod(StrEnum):
 
     TRUST = "trust"
     SCRAM = "scram-sha-256"
+    CERT = "cert"
+    """By the certificate that they come through TLS with: its common name is the user."""
+
+
+class ClientCert(StrEnum):
+    """What is asked of a client's certificate, in the words of pg_hba.conf. One that is sent is always verified."""
+
+    OPTIONAL = "optional"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+class TlsVersion(StrEnum):
+    """Versions of TLS that are safe."""
+
+    TLS_1_2 = "TLSv1.2"
+    TLS_1_3 = "TLSv1.3"
 
 
 class LogFormat(StrEnum):
@@ -56,6 +73,23 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsTls:
+    """TLS for applications, negotiated (SSLRequest) or direct. Files are PEM, and read again when they change."""
+
+    __pydantic_config__: ClassVar = FORBID
+    cert_file: str
+    key_file: str
+    ca_file: str | None = None
+    client_cert: ClientCert = ClientCert.OPTIONAL
+    required: bool = False
+    min_version: TlsVersion = TlsVersion.TLS_1_2
+
+    def __post_init__(self) -> None:
+        if self.ca_file is None and self.client_cert is not ClientCert.OPTIONAL:
+            raise ValueError(f"client_cert {self.client_cert.value} needs ca_file: whose certificates are good")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientsListener:
     """Where applications connect with the PostgreSQL protocol."""
 
@@ -63,6 +97,7 @@ class ClientsListener:
     host: str = "127.0.0.1"
     port: Port = 6432
     unix_socket_dir: str | None = None
+    tls: ClientsTls | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +231,10 @@ class Limits:
 
     __pydantic_config__: ClassVar = FORBID
     max_clients: Annotated[int, Field(ge=1, le=1_000_000)] = 5000
+    max_logins: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     login_timeout: Seconds = 15.0
+    unread_timeout: Seconds = 300.0
+    max_cancels: Annotated[int, Field(ge=1, le=10_000)] = 16
     message_bytes: Bytes = 256 * 1024**2
     buffer_bytes: Bytes = 256 * 1024
     statements_per_client: Annotated[int, Field(ge=1, le=100_000)] = 1000

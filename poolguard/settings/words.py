@@ -58,14 +58,25 @@ _UPSTREAM: Final = {
 
 WORDS: Final[Mapping[str, str]] = {
     **{f"upstream.{key}": text for key, text in _UPSTREAM.items()},
-    "listen.clients.host": "Address for applications. Not loopback: needs auth.method scram-sha-256.",
+    "listen.clients.host": "Address for applications. Not loopback: needs auth.method scram-sha-256 or cert.",
     "listen.clients.port": "Port for applications. 0 takes any free one.",
     "listen.clients.unix_socket_dir": "Folder for a Unix socket, .s.PGSQL.PORT, beside the address. null: none.",
+    "listen.clients.tls.cert_file": "The certificate (PEM), with what links it to its authority behind it.",
+    "listen.clients.tls.key_file": "Its private key (PEM, without a passphrase).",
+    "listen.clients.tls.ca_file": "Who signs clients' certificates (PEM). null: none is asked for.",
+    "listen.clients.tls.client_cert": (
+        "What a client must show: nothing, a certificate of ca_file's, or one whose common name is its user."
+    ),
+    "listen.clients.tls.required": "Whether a client without TLS gets FATAL 28000. Unix sockets need none.",
+    "listen.clients.tls.min_version": "The oldest version of TLS that is spoken.",
     "listen.control.host": "Address for leases and admin (HTTP). Not loopback: set auth.admin_token.",
     "listen.control.port": "Port for leases and admin. 0 takes any free one.",
     "listen.metrics.host": "Address for /metrics and the probes, which come from outside of the pod.",
     "listen.metrics.port": "Port for /metrics and the probes. 0 takes any free one.",
-    "auth.method": "How applications log in. trust is refused on any address that is not loopback.",
+    "auth.method": (
+        "How applications log in. trust is refused on any address that is not loopback; cert needs "
+        "listen.clients.tls.ca_file."
+    ),
     "auth.users.*.password": "The password, or the SCRAM secret as pg_authid.rolpassword holds it.",
     "auth.users.*.password_file": "File that holds the same.",
     "auth.admin_token": "Bearer token for HTTP requests that change something. Empty: none is asked for.",
@@ -121,8 +132,14 @@ WORDS: Final[Mapping[str, str]] = {
     "leases.failover_grace": "After a failover, let each term run for its whole time again before it can be taken.",
     "observer.enabled": "Whether one connection looks at who waits for whose lock (/v1/locks, idle_blocker).",
     "observer.interval": "How long between two looks. It collects only when somebody waits.",
-    "limits.max_clients": "Client connections at once. One more gets ERROR 53300.",
+    "limits.max_clients": "Client connections at once, logged in. One more gets ERROR 53300.",
+    "limits.max_logins": (
+        "Connections at once that have not yet said and proven who they are. For one more, the oldest gets ERROR 53300 "
+        "if it is at it for over a second, else the newcomer."
+    ),
     "limits.login_timeout": "How long a client may take to log in.",
+    "limits.unread_timeout": "How long a client may leave unread what it was sent before it is cut off. 0s: for ever.",
+    "limits.max_cancels": "Cancel requests of clients that go to PostgreSQL at once; more wait for their turn.",
     "limits.message_bytes": "The longest protocol message a client may send.",
     "limits.buffer_bytes": "Bytes that may wait per direction of a session before reading stops.",
     "limits.statements_per_client": "Prepared statements that one client may have.",

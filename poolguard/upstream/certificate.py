@@ -1,10 +1,12 @@
-"""The hash of a certificate that SCRAM's channel binding is tied to (tls-server-end-point, RFC 5929, section 4.1).
+"""What must be known of a certificate: the hash that SCRAM's channel binding is tied to, and when it expires.
 
-Pure. The standard library does not tell a certificate's signature algorithm, so the little DER on the way there is
-read here: Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue } (RFC 5280, section 4.1).
+Pure. The hash is tls-server-end-point's (RFC 5929, section 4.1). The standard library tells neither of a certificate
+that no peer has shown, so the little DER on the way there is read here: Certificate ::= SEQUENCE { tbsCertificate,
+signatureAlgorithm, signatureValue } (RFC 5280, section 4.1).
 """
 
 import hashlib
+from datetime import UTC, datetime
 from typing import Final
 
 from poolguard.core.errors import ServerViolation
@@ -12,6 +14,8 @@ from poolguard.core.errors import ServerViolation
 _SEQUENCE: Final = 0x30
 _OBJECT_IDENTIFIER: Final = 0x06
 _CONTEXT_0: Final = 0xA0
+_UTC_TIME: Final = 0x17
+_GENERALIZED_TIME: Final = 0x18
 
 _HASH_OF_SIGNATURE: Final = {
     "1.2.840.113549.1.1.4": "md5",
@@ -62,6 +66,30 @@ def binding_hash(certificate: bytes) -> bytes | None:
     return hashlib.new("sha256" if name in {"md5", "sha1"} else name, certificate).digest()
 
 
+def expires_at(certificate: bytes) -> float:
+    """Seconds since 1970 at which *certificate* (DER) ceases to be good (notAfter; RFC 5280, section 4.1.2.5).
+
+    Raises ServerViolation for what is no certificate.
+    """
+    body, _ = _expect(certificate, 0, _SEQUENCE)
+    rest, _ = _expect(body, 0, _SEQUENCE)
+    at = 0
+    # Version (left out in version 1), serial number, signature, issuer; then validity.
+    for _ in range(4 if rest[:1] == bytes((_CONTEXT_0,)) else 3):
+        at = _element(rest, at)[1]
+    validity, _ = _expect(rest, at, _SEQUENCE)
+    end = _element(validity, 0)[1]
+    text, _ = _element(validity, end)
+    form = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}.get(validity[end])
+    try:
+        parsed = datetime.strptime(text.decode("ascii"), form or "").replace(tzinfo=UTC)
+    except ValueError:
+        raise ServerViolation("malformed certificate: its end is no time") from None
+    if form is not None and form.startswith("%y") and parsed.year >= 2050:  # two digits mean 1950 to 2049
+        parsed = parsed.replace(year=parsed.year - 100)
+    return parsed.timestamp()
+
+
 def _hash_name(certificate: bytes) -> str | None:
     body = _expect(certificate, 0, _SEQUENCE)[0]
     _, after_tbs = _expect(body, 0, _SEQUENCE)
@@ -86,6 +114,13 @@ def _pss_hash_name(algorithm: bytes, at: int) -> str | None:
 def _expect(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
     """The value of the element at *at*, which must be a *tag*, and where the next one begins."""
     if len(data) < at + 2 or data[at] != tag:
+        raise ServerViolation("malformed server certificate")
+    return _element(data, at)
+
+
+def _element(data: bytes, at: int) -> tuple[bytes, int]:
+    """The value of the element at *at*, whatever it is, and where the next one begins."""
+    if len(data) < at + 2:
         raise ServerViolation("malformed server certificate")
     length, start = data[at + 1], at + 2
     if length & 0x80:

@@ -18,6 +18,7 @@ from poolguard.ledger.book import Ledger
 from poolguard.ledger.facts import Transaction
 from poolguard.pool.pool import Pool
 from poolguard.pool.state import Refusal
+from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import RelayCounters
 from poolguard.relay.parameters import parameter_set
 from poolguard.relay.server import Server
@@ -198,6 +199,10 @@ class Client:
         await self._house.rest()
         return bytes(self.transport.written[heard:])
 
+    def cancel(self) -> "asyncio.Task[None]":
+        """Ask for the end of what it waits for or runs, by its key; done when that connection is closed."""
+        return self._house.tasks.spawn(self._house.requests.ask(self.session), name="a cancel request")
+
     def go(self) -> None:
         """Vanish without a goodbye."""
         if not self.transport.closing:
@@ -217,6 +222,7 @@ class House:
         self.counters = RelayCounters()
         self.failures: list[BaseException] = []
         self.tasks = TaskOwner(lambda _name, error: self.failures.append(error))
+        self.requests = Cancels(self.tasks, (limits or Limits()).max_cancels)
         self.upstreams: list[Upstream] = []
         self.cut_client: Cut = whole
         self.cut_server: Cut = whole

@@ -126,12 +126,13 @@ async def running(
     auth: Auth | None = None,
     limits: Limits | None = None,
     connect_timeout: float = 5.0,
+    clients: ClientsListener | None = None,
 ) -> AsyncIterator[Running]:
     """Run a relay in front of *database*. Fails at the end if any of its tasks did."""
     pools = pools or both_modes()
     settings = Settings(
         upstream=Upstream(url=database.url, connect_timeout=connect_timeout),
-        listen=Listen(clients=ClientsListener(port=0)),
+        listen=Listen(clients=clients or ClientsListener(port=0)),
         auth=auth or Auth(),
         pools=pools,
         default_pool=next(iter(pools)),

@@ -212,7 +212,7 @@ async def test_a_server_is_not_handed_on_before_the_cancel_connection_has_closed
     client.say(query("SELECT FOREVER"))
     await house.rest()
     waiter.say(query("SELECT FOREVER"))
-    hands.cancel_request(client.session)
+    client.cancel()
     await house.rest()
     upstream = house.upstreams[0]
     upstream.answer(upstream.postgres.finish())
@@ -231,7 +231,7 @@ async def test_a_cancel_request_of_an_idle_client_is_ignored(house: House) -> No
     """K6."""
     client = house.client()
     await client.ask(query("SELECT 1"))
-    hands.cancel_request(client.session)
+    client.cancel()
     await house.rest()
     assert house.cancels == []
 
@@ -240,7 +240,7 @@ async def test_a_cancel_request_ends_the_statement(house: House) -> None:
     client = house.client()
     client.say(query("SELECT FOREVER"))
     await house.rest()
-    hands.cancel_request(client.session)
+    client.cancel()
     await house.rest()
     assert sqlstates(client.heard) == ["57014"]
     house.check_at_rest()

@@ -4,7 +4,6 @@ import pytest
 
 from poolguard.ledger.entries import Phase
 from poolguard.pool.state import Refusal
-from poolguard.relay import hands
 from tests.support.relaying import House, errors, sqlstates, tags
 from tests.support.speech import SYNC, TERMINATE, batch, bind, execute, parse, query
 
@@ -89,7 +88,7 @@ async def test_a_cancel_request_ends_a_wait_without_a_server(house: House) -> No
     holder, client = house.client(), house.client()
     await holder.ask(query("BEGIN;SELECT 1"))
     client.say(query("INSERT a"))
-    hands.cancel_request(client.session)
+    client.cancel()
     await house.rest()
     assert sqlstates(client.heard) == ["57014"]
     assert house.cancels == []
@@ -143,7 +142,7 @@ async def test_draining_ends_a_session_that_waited_in_vain(house: House) -> None
     await holder.ask(query("BEGIN;SELECT 1"))
     client.say(query("SELECT 1"))
     client.session.drain()
-    hands.cancel_request(client.session)
+    client.cancel()
     await house.rest()
     assert sqlstates(client.heard) == ["57014", "57P01"]
     assert client.transport.closing

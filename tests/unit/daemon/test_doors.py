@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 
 from poolguard.core.errors import SettingsError
 from poolguard.daemon.doors import make_door
-from poolguard.settings.model import Auth, AuthMethod, Limits, Settings, User
+from poolguard.settings.model import Auth, AuthMethod, ClientsListener, ClientsTls, Limits, Listen, Settings, User
 from poolguard.wire.scram import ScramSecret
+from tests.support.certificates import Authority
 from tests.support.daemon import written_secret
 
 SEED = b"s" * 32
@@ -46,3 +49,16 @@ def test_a_door_shows_no_secret() -> None:
     door = make_door(settings_with(app="pencil"), seed=b"the seed")
     for hidden in ("pencil", "seed'", repr(door.secrets["app"].salt)):
         assert hidden not in repr(door)
+
+
+def test_the_certificate_is_read_with_the_rest_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:
+    cert, key = Authority().issue("poolguard").write(tmp_path, "server")
+
+    def settings(cert_file: str) -> Settings:
+        return Settings(listen=Listen(clients=ClientsListener(tls=ClientsTls(cert_file=cert_file, key_file=key))))
+
+    door = make_door(settings(cert), seed=SEED)
+    assert door.tls is not None
+    assert make_door(Settings(), seed=SEED).tls is None
+    with pytest.raises(SettingsError, match=r"listen\.clients\.tls: cert_file .*none\.crt.*No such file"):
+        make_door(settings(str(tmp_path / "none.crt")), seed=SEED)

@@ -15,6 +15,7 @@ from poolguard.daemon.reload import Reloader, _keeping, _state_of
 from poolguard.metrics.sources import ReloadResult
 from poolguard.settings.load import load
 from poolguard.settings.model import ClientsListener, Leases, Listen, Log, LogLevel, Pool, Settings
+from tests.support.certificates import Authority
 from tests.support.eventually import eventually_async
 
 ENVIRON: Final = {"DATABASE_URL": "postgresql://app@db.example/shop", "HOME": "/nonexistent"}
@@ -281,6 +282,90 @@ async def test_without_a_file_nothing_is_watched_and_a_reload_reads_the_environm
     running = run(None)
     await running.reloader.start()
     assert await running.reloader.reload(asked="SIGHUP") is ReloadResult.UNCHANGED
+
+
+# Certificates.
+
+
+def with_tls(folder: Path, name: str) -> str:
+    """Settings that name the files of a new certificate in *folder*."""
+    cert, key = Authority().issue(name, hosts=[name]).write(folder, "server")
+    return BEFORE + f"listen: {{clients: {{tls: {{cert_file: {cert}, key_file: {key}}}}}}}\n"
+
+
+async def test_a_renewed_certificate_is_shown_from_then_on(
+    run: Run, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The settings are the same, and so is their hash: only the certificate's files differ."""
+    write(file, with_tls(tmp_path, "first"))
+    running = run(file)
+    relay = running.house.relay
+    before = relay.door.tls
+    assert before is not None
+    assert relay.counters.certificate_expires_at == before.expires_at
+    await running.reloader.start()
+    with_tls(tmp_path, "second")
+    with caplog.at_level(logging.INFO, "poolguard"):
+        assert await running.reloader.reload(asked="SIGHUP") is ReloadResult.UNCHANGED
+    assert relay.door.tls is not None
+    assert relay.door.tls.certificate != before.certificate
+    [told] = [record for record in caplog.records if record.getMessage() == "clients are shown a new certificate"]
+    assert told.__dict__["expires"] == "2120-01-01T00:00:00+00:00"
+
+
+async def test_a_renewed_certificate_is_noticed_without_a_signal(
+    run: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "LOOK_SECONDS", 0.05)
+    elsewhere = tmp_path / "certificates"
+    elsewhere.mkdir()
+    write(file, with_tls(elsewhere, "first"))
+    running = run(file)
+    relay = running.house.relay
+    assert relay.door.tls is not None
+    before = relay.door.tls.certificate
+    await running.reloader.start()
+    with_tls(elsewhere, "second")
+
+    def renewed() -> bool:
+        shown = relay.door.tls
+        return shown is not None and shown.certificate != before
+
+    await eventually_async(renewed)
+
+
+@pytest.mark.parametrize("broken", ["certificate", "key of another", "no file"])
+async def test_a_bad_certificate_changes_nothing_and_is_told(
+    broken: str, run: Run, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(file, with_tls(tmp_path, "first"))
+    running = run(file)
+    before = running.house.relay.door
+    await running.reloader.start()
+    match broken:
+        case "certificate":
+            (tmp_path / "server.crt").write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
+        case "key of another":
+            (tmp_path / "server.key").write_bytes(Authority().issue("other").key)
+        case _:
+            (tmp_path / "server.crt").unlink()
+    assert await running.reloader.reload(asked="SIGHUP") is ReloadResult.REFUSED
+    assert running.house.relay.door is before
+    assert "listen.clients.tls" in running.house.in_force.last_refusal
+    assert running.reloads == {"refused": 1}
+    [told] = caplog.records
+    assert "server.crt" in str(told.__dict__["problems"])
+
+
+async def test_tls_can_come_and_go_without_a_restart(run: Run, file: Path, tmp_path: Path) -> None:
+    running = run(file)
+    await running.reloader.start()
+    for text, there in ((with_tls(tmp_path, "first"), True), (BEFORE, False)):
+        write(file, text)
+        assert await running.reloader.reload(asked="SIGHUP") is ReloadResult.APPLIED
+        assert (running.house.relay.door.tls is not None) is there
+        assert (running.house.relay.counters.certificate_expires_at is not None) is there
+        assert (running.house.in_force.settings.listen.clients.tls is not None) is there
 
 
 # The parts.

@@ -46,3 +46,10 @@ def test_every_reason_of_refusal_is_told_from_the_start() -> None:
 
     assert len(readings) > 1
     assert all(reading.value == 0 for reading in readings)
+
+
+def test_a_certificates_end_is_told_only_where_there_is_one() -> None:
+    relay = RelayCounters()
+    assert [r for r in relay_readings(relay, []) if r.metric is c.CERTIFICATE_EXPIRES] == []
+    relay.certificate_expires_at = 5.0
+    assert [r.value for r in relay_readings(relay, []) if r.metric is c.CERTIFICATE_EXPIRES] == [5.0]

@@ -7,6 +7,7 @@ from poolguard.settings.model import (
     Auth,
     AuthMethod,
     ClientsListener,
+    ClientsTls,
     ControlListener,
     Listen,
     Pool,
@@ -37,6 +38,16 @@ def test_trust_is_refused_where_others_can_connect_and_scram_is_not() -> None:
     listen = Listen(clients=ClientsListener(host="0.0.0.0"))
     assert [finding.path for finding in find_problems(Settings(listen=listen))] == [("listen", "clients", "host")]
     assert find_problems(Settings(listen=listen, auth=Auth(method=AuthMethod.SCRAM, users=USERS))) == []
+
+
+def test_certificates_in_place_of_passwords_need_an_authority() -> None:
+    def settings(tls: ClientsTls | None) -> Settings:
+        listen = Listen(clients=ClientsListener(host="0.0.0.0", tls=tls))
+        return Settings(listen=listen, auth=Auth(method=AuthMethod.CERT))
+
+    for tls in (None, ClientsTls(cert_file="a", key_file="b")):
+        assert [finding.path for finding in find_problems(settings(tls))] == [("auth", "method")]
+    assert find_problems(settings(ClientsTls(cert_file="a", key_file="b", ca_file="c"))) == []
 
 
 def test_port_0_may_be_given_to_all_listeners() -> None:

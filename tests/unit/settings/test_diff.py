@@ -6,6 +6,7 @@ from poolguard.settings.diff import Effect, effect_of, plan_reload
 from poolguard.settings.model import (
     Auth,
     ClientsListener,
+    ClientsTls,
     Leases,
     Limits,
     Listen,
@@ -60,6 +61,17 @@ def test_what_servers_were_opened_with_drains_their_pool(change: dict[str, objec
     assert plan.pools_drained == ("app",)
     assert {entry.effect for entry in plan.changes} == {Effect.DRAIN}
     assert not plan.leases_moved
+
+
+def test_tls_of_clients_changes_live_and_the_rest_of_their_listener_does_not() -> None:
+    tls = ClientsTls(cert_file="a", key_file="b")
+    first = replace(BASE, listen=Listen(clients=ClientsListener(tls=tls, port=1)))
+    assert [(c.path, c.effect) for c in plan_reload(BASE, first).changes] == [
+        ("listen.clients.port", Effect.RESTART),
+        ("listen.clients.tls", Effect.LIVE),
+    ]
+    second = replace(BASE, listen=Listen(clients=ClientsListener(tls=replace(tls, required=True), port=1)))
+    assert plan_reload(first, second).lines() == ["listen.clients.tls.required: false -> true (live)"]
 
 
 def test_another_upstream_drains_the_pools_that_use_it_and_leases_stay() -> None:

@@ -88,7 +88,7 @@ polcies: {}
         "f.yaml:11:5: routes[1].pool: is missing: add it, it is text",
         "f.yaml:13:26: auth.users.no.password: a list does not fit: write text",
         "f.yaml:13:52: auth.users.x.password: variable PW is not set: set it, or write a default as ${PW:-default}",
-        "f.yaml:14:11: auth.method: ${METHOD} is not known; write one of trust, scram-sha-256",
+        "f.yaml:14:11: auth.method: ${METHOD} is not known; write one of trust, scram-sha-256, cert",
         "f.yaml:15:23: leases.default_ttl: '1s' is out of range: it must be at least 2s",
         "f.yaml:15:40: leases.connections: '99' is out of range: it must be at most 16",
         "f.yaml:15:52: leases.enabled: is empty: write true or false, or remove the key to get the default",

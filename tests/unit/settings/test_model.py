@@ -16,6 +16,9 @@ from poolguard.settings.problems import SettingsProblems
         ("policies: {app: {statement_age: {}}}", "no step given"),
         ("policies: {app: {checkout_age: {rollback: 5s, terminate: 1s}}}", "rollback comes after terminate"),
         ("listen: {clients: {port: 65536}}", "at most 65535"),
+        ("listen: {clients: {tls: {cert_file: a}}}", "key_file"),
+        ("listen: {clients: {tls: {cert_file: a, key_file: b, client_cert: verify-ca}}}", "needs ca_file"),
+        ("listen: {clients: {tls: {cert_file: a, key_file: b, min_version: TLSv1}}}", "is not known"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(text: str, words: str) -> None:

@@ -1,16 +1,18 @@
-"""The hash of tls-server-end-point, against certificates that a real library signed."""
+"""The hash of tls-server-end-point, and a certificate's end, against certificates that a real library signed."""
 
 import contextlib
+import datetime
 import hashlib
 
 import pytest
-from cryptography.hazmat.primitives import hashes
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poolguard.core.errors import ServerViolation
-from poolguard.upstream.certificate import binding_hash
+from poolguard.upstream.certificate import binding_hash, expires_at
 from tests.support.certificates import sign
 
 RSA = rsa.generate_private_key(65537, 2048)
@@ -99,3 +101,40 @@ def test_damage_never_makes_it_fail_otherwise(at: int, change: int) -> None:
 def test_a_certificate_cut_short_is_refused(length: int) -> None:
     with pytest.raises(ServerViolation):
         binding_hash(REAL[:length])
+
+
+@pytest.mark.parametrize("year", [2020, 2049, 2050, 2120])
+def test_the_end_is_read_in_both_forms_of_a_time(year: int) -> None:
+    """RFC 5280, section 4.1.2.5: two digits of the year up to 2049, four from then on."""
+    end = datetime.datetime(year, 2, 28, 23, 59, 58, tzinfo=datetime.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, end - datetime.timedelta(days=1), end)
+    made = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    assert expires_at(made) == end.timestamp()
+
+
+def test_the_end_of_the_last_century_is_no_end_of_this_one() -> None:
+    assert expires_at(REAL) == 4733510400.0
+    old = ended(der(0x17, b"990101000000Z"))
+    assert expires_at(old) == 915148800.0
+
+
+def ended(end: bytes) -> bytes:
+    """A certificate of version 1 with that end, as far as its end."""
+    validity = der(0x30, der(0x17, b"980101000000Z") + end)
+    return der(0x30, der(0x30, der(0x02, b"\1") + der(0x30, b"") + der(0x30, b"") + validity))
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", REAL[:100], ended(b""), ended(der(0x17, b"tomorrow")), ended(der(0x02, b"990101000000Z"))]
+)
+def test_an_end_that_is_none_is_refused(garbage: bytes) -> None:
+    with pytest.raises(ServerViolation, match="certificate"):
+        expires_at(garbage)
+
+
+@given(st.integers(0, len(REAL) - 1), st.integers(1, 255))
+def test_damage_never_makes_the_end_fail_otherwise(at: int, change: int) -> None:
+    with contextlib.suppress(ServerViolation):
+        expires_at(REAL[:at] + bytes([REAL[at] ^ change]) + REAL[at + 1 :])
