@@ -123,6 +123,7 @@ class Login(asyncio.Protocol):
         """What the handshake was made with; None before it, and without TLS."""
         self._shaking = False
         self._reason: Refused | None = None
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -147,10 +148,7 @@ class Login(asyncio.Protocol):
         """The client has gone before it was logged in."""
         self._gone = True
         self._more.set()
-        if self._task is not None:
-            self._task.cancel()
-        elif self._entry is not None:
-            self._house.left(self, None)
+        self._end()
 
     def stop(self) -> None:
         """poolguard stops."""
@@ -202,15 +200,20 @@ class Login(asyncio.Protocol):
             self._tell(error)
         finally:
             self._task = None
-            self._house.left(self, self._reason)
+            self._end()
 
     def _refuse(self, error: PoolguardError, reason: Refused) -> None:
         self._reason = reason
         self._tell(error)
+        self._end()
+
+    def _end(self) -> None:
+        """The login is over. Safe to repeat; run() may not even have begun."""
         if self._task is not None:
             self._task.cancel()
-        else:
-            self._house.left(self, reason)
+        if not self._ended:
+            self._ended = True
+            self._house.left(self, self._reason)
 
     def _tell(self, error: PoolguardError) -> None:
         if self._shaking:

@@ -12,7 +12,7 @@ from typing import Final
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
-from poolguard.core.errors import NotLeader, PoolguardError, SettingsError, ShuttingDown, TooManyClients
+from poolguard.core.errors import NotLeader, PoolguardError, SettingsError, ShuttingDown
 from poolguard.core.ids import ServerId, SessionId, TransactionId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
@@ -22,6 +22,7 @@ from poolguard.pool.pool import Pool
 from poolguard.pool.registry import Registry, choose_pool
 from poolguard.pool.state import Refusal
 from poolguard.relay import hands, refusal
+from poolguard.relay.arrivals import Arrivals
 from poolguard.relay.bound import Bound
 from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import Refused, RelayCounters
@@ -40,9 +41,6 @@ from poolguard.wire.startup import Startup
 log = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
-LOGIN_GRACE_SECONDS: Final = 1.0
-"""A login that is younger gives way to nobody: a herd of good clients must not end each other."""
-
 CANCEL_SECONDS: Final = 5.0
 """How long PostgreSQL may take to close a cancel connection."""
 
@@ -82,10 +80,7 @@ class Relay:
         self._tasks: Final = tasks
         self._target_of = target_of
         self._lobbies: dict[str, Lobby] = {}
-        self._logins: dict[Login, float] = {}
-        """Those who have not proven who they are, oldest first, and since when (monotonic)."""
-        self._proven: set[Login] = set()
-        """Those who have, and have no session yet."""
+        self._arrivals: Final = Arrivals[Login]()
         self._cancels: Final = Cancels(tasks, settings.limits.max_cancels)
         self._sessions: dict[SessionId, Session] = {}
         self._bound: Final = Bound(leads)
@@ -209,7 +204,7 @@ class Relay:
         self._draining = True
         for listener in self._listeners:
             listener.close()
-        for login in [*self._logins, *self._proven]:
+        for login in self._arrivals:
             login.stop()
         for session in list(self._sessions.values()):
             session.drain()
@@ -224,7 +219,7 @@ class Relay:
         self._draining = True
         for listener in self._listeners:
             listener.close()
-        for login in [*self._logins, *self._proven]:
+        for login in self._arrivals:
             login.stop()
         for session in list(self._sessions.values()):
             session.fatal(ShuttingDown("terminating connection: poolguard is stopping"))
@@ -259,37 +254,19 @@ class Relay:
         if self._draining:
             raise ShuttingDown("poolguard is stopping; connect again")
         now = self.clock.monotonic()
-        limit = self.settings.limits.max_logins
-        if len(self._logins) >= limit:
-            # Whoever opens connections and says nothing would keep everybody out for as long as login_timeout.
-            oldest, since = next(iter(self._logins.items()))
-            if now - since < LOGIN_GRACE_SECONDS:
-                raise TooManyClients(
-                    f"too many clients are logging in: limits.max_logins is {limit}", hint="Connect again."
-                )
-            oldest.give_way()
-            self._logins.pop(oldest, None)
-        self._logins[login] = now
+        self._arrivals.come(login, now, limit=self.settings.limits.max_logins)
         self.counters.clients_accepted_total += 1
         peer = login.transport.get_extra_info("peername")
         address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else "unix"
-        return self.ledger.open_session(client_address=address, now=self.clock.monotonic())
+        return self.ledger.open_session(client_address=address, now=now)
 
     def proven(self, login: Login) -> None:
         """See login.House."""
-        limit = self.settings.limits.max_clients
-        if len(self._proven) + len(self._sessions) >= limit:
-            raise TooManyClients(
-                f"sorry, too many clients already: limits.max_clients is {limit}",
-                hint="Raise limits.max_clients in poolguard's settings, or use a smaller pool in the application.",
-            )
-        self._logins.pop(login, None)
-        self._proven.add(login)
+        self._arrivals.prove(login, sessions=len(self._sessions), limit=self.settings.limits.max_clients)
 
     def left(self, login: Login, reason: Refused | None) -> None:
         """See login.House."""
-        self._logins.pop(login, None)
-        self._proven.discard(login)
+        self._arrivals.go(login)
         if reason is not None:
             self.counters.clients_refused_total[reason.value] += 1
         entry = login.entry

