@@ -30,6 +30,7 @@ from poolguard.ledger.facts import Transaction, transaction_facts
 from poolguard.metrics.collector import Exposition
 from poolguard.metrics.loop_lag import LoopLag
 from poolguard.metrics.sources import SettingsInForce, Sources
+from poolguard.metrics.watchdog import Watchdog
 from poolguard.pool.snapshot import PoolSnapshot
 from poolguard.pool.state import Refusal
 from poolguard.relay.login import Door
@@ -68,6 +69,7 @@ class House:
         self._seed: Final = secrets.token_bytes(32)
         self.ledger: Final = Ledger()
         self.loop_lag: Final = LoopLag(self.clock)
+        self.watchdog: Final = Watchdog()
         self.relay: Final = Relay(
             settings,
             clock=self.clock,
@@ -102,7 +104,7 @@ class House:
         self.campaigns: Final = Campaigns(self.leases, self.clock) if self.leases is not None else None
         self.control: Final = self._make_control(settings)
         self.metrics: Final = self._make_metrics(settings)
-        parts: list[Service] = [self.loop_lag, self.relay, self.guard, self.metrics, self.control]
+        parts: list[Service] = [self.loop_lag, self.watchdog, self.relay, self.guard, self.metrics, self.control]
         parts.insert(1, self.clients)
         if self.observer is not None:
             parts.insert(1, self.observer)
@@ -216,6 +218,7 @@ class House:
                 clients=self.clients.book,
                 loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
                 loop_lag=self.loop_lag.histogram,
+                loop_blocks=self.watchdog.blocked,
             )
         )
         sources = MetricsSources(

@@ -81,7 +81,11 @@ class Campaign:
     term: TermKey | None = None
     renew_at: float = inf
     try_at: float = -inf
+    waiting_since: float = field(init=False)
     failures: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        self.waiting_since = self.proven_at
 
     @property
     def proof_ends_at(self) -> float:
@@ -134,7 +138,7 @@ class Campaign:
     def lost(self, *, now: float) -> None:
         """The term is over, or no longer to be relied on."""
         self.phase, self.term, self.failures = Phase.WAITING, None, 0
-        self.try_at = now
+        self.try_at = self.waiting_since = now
 
     def ended(self, why: End) -> None:
         """No more is done for it."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -157,6 +158,7 @@ class Campaigns:
         )
         run = Run(wish.request_id, campaign, watch, prove, closing)
         self._runs[wish.name, run.id] = run
+        self._count()
         self._tasks.spawn(self._drive(run), name=f"campaign {wish.name}")
         return run
 
@@ -193,9 +195,12 @@ class Campaigns:
         finally:
             proving.cancel()
             del self._runs[run.campaign.wish.name, run.id]
+            self._count()
             run.closing.close()
             if run.campaign.phase is not Phase.ENDED:
                 run.campaign.ended(End.STOPPING)
+            assert run.campaign.end is not None, "an ended campaign has a reason"
+            self.manager.counters.campaigns_ended[run.campaign.end.value] += 1
             run.changed()
             if run.answered is not None and not run.answered.done():
                 run.answered.set_result(None)
@@ -254,6 +259,8 @@ class Campaigns:
                 return
             run.metadata_told = row.metadata
             campaign.granted(term, sent_at=now)
+            self.manager.counters.acquire_wait_seconds.observe(self._clock.monotonic() - campaign.waiting_since)
+            self._count()
             run.changed()
 
     async def _renew(self, run: Run) -> None:
@@ -331,8 +338,14 @@ class Campaigns:
             if term is not None and (term.name, term.token) == (belief.name, belief.token):
                 run.leftover = term
                 run.campaign.lost(now=self._clock.monotonic())
+                self._count()
                 run.changed()
                 run.watch.news.set()
+
+    def _count(self) -> None:
+        phases = Counter(run.campaign.phase.value for run in self._runs.values())
+        counted = self.manager.counters.campaigns
+        counted.update({phase: phases[phase] for phase in counted})
 
     def _crashed(self, task: str, error: BaseException) -> None:
         log.error("campaign failed", extra={"task": task}, exc_info=error)

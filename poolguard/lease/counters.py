@@ -1,11 +1,15 @@
 """What the lease part counts, for metrics to read at scrape time."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
+from poolguard.lease.campaign import End, Phase
+
+MAX_COUNTED_NAMES: Final = 10_000
 
 
 class LostReason(StrEnum):
@@ -59,6 +63,16 @@ class LeaseCounters:
 
     def __init__(self, held: Callable[[], Sequence[LeaseView]]) -> None:
         self._held = held
+        self.renewals_without_verdict: Final[Counter[str]] = Counter()
+        """By lease: unknown, unavailable or busy."""
+        self.acquire_wait_seconds: Final = Histogram(WAIT_BOUNDS)
+        """From the beginning of a campaign, or the loss of its last term, to its next term."""
+        self.campaigns: Final[dict[str, int]] = {phase.value: 0 for phase in Phase if phase is not Phase.ENDED}
+        self.campaigns_ended: Final[dict[str, int]] = {end.value: 0 for end in End}
+        self.store_up: Callable[[], bool] = bool
+        """Whether PostgreSQL answers; the manager sets it."""
+        self.timeline: Callable[[], int] = int
+        """In the high bits of tokens; the manager sets it."""
         self.acquired = 0
         self.renewed = 0
         self.released = 0
@@ -68,6 +82,11 @@ class LeaseCounters:
         """What a renewal took, from the request to the answer; failed ones too."""
         self.renew_failures: Final = dict.fromkeys(RenewFailure, 0)
         self.lost: Final = dict.fromkeys(LostReason, 0)
+
+    def no_verdict(self, name: str) -> None:
+        """Count one renewal without a verdict; of so many names only."""
+        if name in self.renewals_without_verdict or len(self.renewals_without_verdict) < MAX_COUNTED_NAMES:
+            self.renewals_without_verdict[name] += 1
 
     def held(self) -> Sequence[LeaseView]:
         """Names held or once held here: bounded, the latest change last."""

@@ -48,6 +48,9 @@ class Line:
             reconnect_failed=self._start_anew,
         )
         self._away = False
+        self._timeline_told = False
+        self.timeline = 0
+        """WAL timeline of the newest connection; 0: it can't be read."""
 
     async def open(self) -> None:
         """Begin to connect; returns at once."""
@@ -109,6 +112,10 @@ class Line:
     async def _configure(self, connection: LeaseConnection) -> None:
         await configure(connection)
         log.info("lease connection opened", extra={"backend": connection.info.backend_pid})
+        self.timeline = connection.timeline
+        if not connection.timeline and not self._timeline_told:
+            self._timeline_told = True
+            log.warning("this PostgreSQL does not tell its WAL timeline: a failover may repeat tokens")
 
     async def _start_anew(self, pool: AsyncConnectionPool[LeaseConnection]) -> None:
         self._lost("could not connect")

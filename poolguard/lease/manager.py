@@ -1,6 +1,7 @@
 """The service behind the lease API: asks the store, keeps the book, counts and logs what came of it."""
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -44,6 +45,9 @@ log = logging.getLogger(__name__)
 
 REQUEST_SECONDS: Final = 4.0
 """What one request may take, its wait for a turn and further attempts included."""
+QUIET_SECONDS: Final = 5.0
+AWAY_SECONDS: Final = 12.0
+"""PostgreSQL counts as away when it has not answered for so long: two attempts, and what they may take."""
 _START_SECONDS: Final = 5.0
 _SWEEP_SECONDS: Final = 0.5
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
@@ -91,18 +95,21 @@ class LeaseManager:
         self.on_ended: Final = self._beliefs.on_ended
         """Called at once when a term is believed no longer, whatever the reason."""
         self.watcher: Final = Watcher(self._look_at, lambda name: self.leader(name) is not None, clock, make_ear)
+        self._answered_at = float("-inf")
         self._draining = False
         self._stopped = False
         self.default_ttl_seconds = settings.default_ttl
         """For acquires that don't say; a reload may change it."""
         self.counters: Final = self._beliefs.counters
+        self.counters.store_up = lambda: self.ready
+        self.counters.timeline = lambda: store.timeline
         self.last_error = ""
         """Why the store can't be used; empty while it can. Holds no secret."""
 
     @property
     def ready(self) -> bool:
-        """Whether the table has been found usable."""
-        return self._ready.is_set()
+        """Whether the table has been found usable, and PostgreSQL has answered of late."""
+        return self._ready.is_set() and self._clock.monotonic() - self._answered_at < AWAY_SECONDS
 
     # Service
 
@@ -113,6 +120,7 @@ class LeaseManager:
         self._tasks.spawn(self._sweep(), name="lease-sweep")
         self._tasks.spawn(self.watcher.run(), name="lease-watcher")
         self._tasks.spawn(self._listen(), name="lease-listen")
+        self._tasks.spawn(self._ask_again(), name="lease-ask-again")
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._ready.wait()
@@ -183,7 +191,10 @@ class LeaseManager:
         try:
             renewed = await self._renew(term, metadata)
         except PoolguardError as error:
-            self.counters.renew_failures[_failure_of(error)] += 1
+            failure = _failure_of(error)
+            self.counters.renew_failures[failure] += 1
+            if failure is not RenewFailure.LOST:
+                self.counters.no_verdict(term.name)
             raise
         finally:
             self.counters.renew_seconds.observe(self._clock.monotonic() - began)
@@ -310,10 +321,11 @@ class LeaseManager:
         if self._stopped:
             raise ShuttingDown("poolguard has stopped")
         deadline = self._clock.monotonic() + REQUEST_SECONDS
-        if not self.ready:
+        if not self._ready.is_set():
             raise LeaseUnavailable("leases can't be used yet: nothing was changed", detail=self.last_error)
         async with self._gate.turn(name, urgent=urgent, seconds=REQUEST_SECONDS):
             yield deadline
+            self._answered_at = self._clock.monotonic()
 
     async def _look_at(self, names: Sequence[str]) -> Sequence[Row]:
         async with self._turn(None, urgent=False) as deadline:
@@ -338,6 +350,14 @@ class LeaseManager:
         await self.watcher.wanted.wait()
         await self.watcher.listener.run()
 
+    async def _ask_again(self) -> None:
+        """Ask PostgreSQL something from time to time while nobody else does: so that its absence is noticed."""
+        while True:
+            await self._clock.sleep_until(self._clock.monotonic() + QUIET_SECONDS)
+            if self._ready.is_set() and self._clock.monotonic() - self._answered_at >= QUIET_SECONDS:
+                with contextlib.suppress(PoolguardError):
+                    await self._look_at([])
+
     async def _sweep(self) -> None:
         due = self._clock.monotonic()
         while True:
@@ -358,6 +378,7 @@ class LeaseManager:
                 await self._clock.sleep_until(self._clock.monotonic() + pause)
             else:
                 self.last_error = ""
+                self._answered_at = self._clock.monotonic()
                 self._ready.set()
                 log.info("leases ready")
                 return

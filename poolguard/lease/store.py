@@ -81,6 +81,11 @@ class Store(Protocol):
     *deadline* is on the monotonic clock.
     """
 
+    @property
+    def timeline(self) -> int:
+        """WAL timeline in the high bits of tokens; 0: it can't be read, or nothing was asked yet."""
+        ...
+
     async def open(self) -> None:
         """Begin to connect; returns at once."""
         ...
@@ -141,6 +146,11 @@ class LeaseStore:
         self._setup: Final = Setup(settings, self._sql)
         self._clock: Final = clock
         self._line: Final = Line(conninfo, settings.connections)
+
+    @property
+    def timeline(self) -> int:
+        """WAL timeline of the newest connection; 0: this PostgreSQL does not tell it."""
+        return self._line.timeline
 
     async def open(self) -> None:
         """Begin to connect; connections that break are replaced in the background until close()."""

@@ -245,6 +245,20 @@ LEASE_NAMES_LEFT_OUT: Final = _gauge(
 )
 LEASES_ACQUIRED: Final = _counter("poolguard_lease_acquired_total", "Terms that were begun here.")
 LEASE_RENEW_SECONDS: Final = _histogram("poolguard_lease_renew_seconds", "What a renewal took, failed ones too.")
+LEASE_SLOW: Final = _counter(
+    "leader_election_slowpath_total", "Renewals that got no verdict, as Kubernetes names it.", "name"
+)
+LEASE_ACQUIRE_WAIT: Final = _histogram(
+    "poolguard_lease_acquire_wait_seconds", "How long a campaign waited until it led."
+)
+CAMPAIGNS: Final = _gauge("poolguard_campaigns", "Campaigns that run here, by phase.", "phase")
+CAMPAIGNS_ENDED: Final = _counter("poolguard_campaigns_ended_total", "Campaigns that ended here, by reason.", "reason")
+LEASE_STORE_ANSWERS: Final = _gauge(
+    "poolguard_lease_store_up", "1 while PostgreSQL answers the leases' own connections."
+)
+LEASE_TIMELINE: Final = _gauge(
+    "poolguard_lease_timeline", "WAL timeline in the high bits of tokens; 0: this PostgreSQL does not tell it."
+)
 LEASE_RENEW_FAILURES: Final = _counter(
     "poolguard_lease_renew_failures_total", "Renewals that failed, by reason.", "reason"
 )
@@ -259,6 +273,9 @@ LEASES_LOST: Final = _counter(
 # This poolguard.
 LOOP_LAG: Final = _histogram(
     "poolguard_loop_lag_seconds", "How late the event loop woke a timer; above 5 ms something blocks it."
+)
+LOOP_BLOCKS: Final = _counter(
+    "poolguard_loop_blocks_total", "Times that something kept the event loop for over 50 ms, by place.", "place"
 )
 BUILD_INFO: Final = _info("poolguard_build_info", "What runs.", "version", "python", "loop")
 SETTINGS_INFO: Final = _info("poolguard_settings_info", "Hash of the settings in force.", "hash")

@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from poolguard.core.histogram import Histogram
-from poolguard.metrics.catalogue import CATALOGUE, LOOP_LAG, Metric
+from poolguard.metrics.catalogue import CATALOGUE, LOOP_BLOCKS, LOOP_LAG, Metric
 from poolguard.metrics.client_readings import client_readings
 from poolguard.metrics.error_readings import error_readings
 from poolguard.metrics.guard_readings import guard_readings
@@ -66,6 +66,7 @@ class PoolguardCollector:
         if sources.locks is not None:
             parts.append(lock_readings(sources.locks))
         parts.append(iter([Reading(LOOP_LAG, (), sources.loop_lag)]))
+        parts.append(Reading(LOOP_BLOCKS, (place,), number) for place, number in list(sources.loop_blocks.items()))
         parts.append(settings_readings(sources.settings, sources.loop))
         parts.append(process_readings())
         return parts

@@ -1,13 +1,10 @@
-"""How late the event loop wakes a timer: the time for which something blocked it."""
+"""How late the event loop wakes a timer: the time for which something blocked it. `watchdog` says what."""
 
 import asyncio
 import contextlib
-import logging
 
 from poolguard.core.clock import Clock
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
-
-log = logging.getLogger(__name__)
 
 
 class LoopLag:
@@ -15,10 +12,9 @@ class LoopLag:
 
     name = "loop lag"
 
-    def __init__(self, clock: Clock, *, every_seconds: float = 0.1, loud_seconds: float = 1.0) -> None:
+    def __init__(self, clock: Clock, *, every_seconds: float = 0.1) -> None:
         self._clock = clock
         self._every = every_seconds
-        self._loud = loud_seconds
         self._task: asyncio.Task[None] | None = None
         self.histogram = Histogram(WAIT_BOUNDS)
         """Seconds. Up to 1 ms is the timer's own grain."""
@@ -45,5 +41,3 @@ class LoopLag:
             await self._clock.sleep_until(due)
             self.latest_seconds = max(0.0, self._clock.monotonic() - due)
             self.histogram.observe(self.latest_seconds)
-            if self.latest_seconds >= self._loud:
-                log.warning("event loop was blocked", extra={"blocked_seconds": round(self.latest_seconds, 3)})

@@ -1,6 +1,6 @@
 """What a scrape reads: the ledger, snapshots of pools, and counters of the parts that do the work."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -60,4 +60,6 @@ class Sources:
     clients: ClientBook | None = None
     loop: str = "asyncio"
     """Which event loop runs: asyncio or uvloop."""
+    loop_blocks: Mapping[str, int] = field(default_factory=dict)
+    """How often something kept the loop for long, by place in the code."""
     loop_lag: Histogram = field(default_factory=lambda: Histogram(WAIT_BOUNDS))

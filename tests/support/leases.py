@@ -166,6 +166,7 @@ class TableStore:
         self.closed = False
         self.prepare_errors: list[Exception] = []
         self.before_doing: Callable[[str], None] = lambda call: None
+        self.timeline = table.timeline
         self.before_answer: dict[str, asyncio.Future[None]] = {}
 
     async def open(self) -> None:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from poolguard.demo.postgres import EmbeddedPostgres
 from tests.integration.daemon.conftest import Run
 from tests.support.daemon import Daemon
 from tests.support.eventually import eventually
@@ -74,3 +75,21 @@ def test_a_poolguard_that_is_told_to_stop_resigns_first(run: Run, settings: dict
         assert first.poll() is None, "it has not ended, for a transaction is open"
         busy.commit()
     assert first.exit_code() == 0
+
+
+def test_readyz_tells_when_postgresql_no_longer_answers_the_leases(
+    run: Run, settings: dict[str, Any], pg_control: EmbeddedPostgres
+) -> None:
+    daemon = run(settings)
+
+    def store() -> dict[str, Any]:
+        checks = daemon.probe("/readyz").json["checks"]
+        found: dict[str, Any] = next(check for check in checks if check["name"] == "leases")
+        return found
+
+    assert store()["ok"]
+    pg_control.stop()
+    eventually(lambda: not store()["ok"], within=25.0, every=0.2)
+    assert daemon.metric("poolguard_lease_store_up") == 0
+    pg_control.start()
+    eventually(lambda: store()["ok"], within=25.0, every=0.2)

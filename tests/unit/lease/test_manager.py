@@ -332,3 +332,33 @@ async def test_a_crash_of_its_own_is_told(
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert store.closed
+
+
+async def test_ready_ends_when_postgresql_no_longer_answers_and_comes_back_with_it(
+    manager: LeaseManager, store: TableStore, clock: ManualClock
+) -> None:
+    """Also while nobody asks for anything."""
+
+    def away(call: str) -> None:
+        raise LeaseUnavailable("away")
+
+    async def ready_after(seconds: float) -> bool:
+        for _ in range(int(seconds / 5.0)):
+            await clock.advance(5.0)
+        return manager.ready
+
+    assert await ready_after(50.0)
+    store.before_doing = away
+    assert not await ready_after(20.0)
+    store.before_doing = lambda call: None
+    assert await ready_after(5.0)
+
+
+async def test_while_others_ask_postgresql_is_asked_nothing_more(
+    manager: LeaseManager, store: TableStore, clock: ManualClock
+) -> None:
+    term = await hold(manager)
+    for _ in range(10):
+        await clock.advance(3.0)
+        await manager.renew(term)
+    assert "read_some" not in store.calls

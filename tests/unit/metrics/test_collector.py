@@ -56,6 +56,7 @@ def everything(*pools: PoolSnapshot) -> Sources:
         relay=relay,
         guard=GuardCounters(),
         leases=LeaseCounters(lambda: [lease()]),
+        loop_blocks={"poolguard/relay/pipe.py walk": 1},
         locks=LockState(),
         errors=errors,
     )

@@ -1,5 +1,8 @@
 """The leases' counters become readings, with a bound on names."""
 
+import pytest
+
+from poolguard.lease import counters
 from poolguard.lease.counters import LeaseCounters, LeaseView, LostReason, RenewFailure
 from poolguard.metrics import catalogue as c
 from poolguard.metrics.catalogue import Metric
@@ -45,3 +48,24 @@ def test_every_reason_is_there_before_it_happens() -> None:
         (reason.value,): 2 if reason is LostReason.LAPSED else 0 for reason in LostReason
     }
     assert set(told(c.LEASE_RENEW_FAILURES, leases)) == {(reason.value,) for reason in RenewFailure}
+
+
+def test_campaigns_and_the_store_are_told() -> None:
+    leases = LeaseCounters(lambda: [view("mine")])
+    leases.no_verdict("mine")
+    leases.campaigns["leading"] = 2
+    leases.campaigns_ended["unproven"] = 3
+    leases.store_up, leases.timeline = lambda: True, lambda: 4
+    assert told(c.LEASE_SLOW, leases) == {("mine",): 1}
+    assert told(c.CAMPAIGNS, leases) == {("waiting",): 0, ("leading",): 2}
+    assert told(c.CAMPAIGNS_ENDED, leases) == {("withdrawn",): 0, ("unproven",): 3, ("stopping",): 0}
+    assert told(c.LEASE_STORE_ANSWERS, leases) == {(): 1}
+    assert told(c.LEASE_TIMELINE, leases) == {(): 4}
+
+
+def test_the_names_that_are_counted_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counters, "MAX_COUNTED_NAMES", 1)
+    leases = LeaseCounters(list)
+    for name in ("a", "b", "a"):
+        leases.no_verdict(name)
+    assert leases.renewals_without_verdict == {"a": 2}

@@ -1,7 +1,6 @@
 """Loop lag is how late a timer woke."""
 
 import asyncio
-import logging
 from math import inf
 
 import pytest
@@ -44,19 +43,6 @@ async def test_one_measure_is_taken_in_each_interval() -> None:
     await lag.stop()
 
     assert lag.histogram.cumulative()[-1] == (inf, 10)
-
-
-async def test_a_long_block_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    clock = LateClock()
-    lag = LoopLag(clock, every_seconds=0.1, loud_seconds=1.0)
-    await lag.start()
-    await asyncio.sleep(0)
-    clock.late_seconds = 1.5
-    with caplog.at_level(logging.WARNING):
-        await clock.advance(0.1)
-    await lag.stop()
-
-    assert [record.message for record in caplog.records] == ["event loop was blocked"]
 
 
 async def test_stop_leaves_no_task_and_may_come_twice() -> None:
