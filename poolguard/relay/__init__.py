@@ -22,6 +22,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `tls`: the certificate that clients are shown, and what theirs says of them.
 - `lobby`: what a pool's clients are greeted with, and which of their parameters PostgreSQL accepts.
 - `session`: one client's session: holding, waiting, ending.
+- `waiting`: a session that waits for a server.
 - `talk`: what a client says, when it is not plain.
 - `keeping`: what a session leaves in its server: pins, parameters.
 - `state`: everything that is known of one session.
@@ -30,6 +31,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `unread`: clients that do not read what they were sent.
 - `client_pipe`: the hot path from a client to its server.
 - `pipe`: the hot path from a server to its client, and what a server owes.
+- `guest`: what a server expects of whoever it talks to.
 - `extended`: the extended protocol's owed replies and statement names.
 - `statements`: prepared statements, and which server has which.
 - `replies`: what poolguard itself has to do with one reply.

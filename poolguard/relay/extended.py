@@ -8,7 +8,7 @@ from poolguard.relay.pipe import FAILED, PASS
 from poolguard.relay.replies import Reply
 from poolguard.relay.statements import NOWHERE, PREFIX, Statement, name_and_rest, server_name
 from poolguard.wire import messages
-from poolguard.wire.text import PLAIN, Kind, classify
+from poolguard.wire.text import PLAIN, Kind, Pin, classify
 
 if TYPE_CHECKING:
     from poolguard.relay.server import Server
@@ -29,7 +29,7 @@ _MAKE_STAND_IN: Final = messages.message(b"C", b"S" + _STAND_IN + b"\0") + messa
 _DEALLOCATE_STAND_IN: Final = messages.message(b"P", b"\0DEALLOCATE " + _STAND_IN + b"\0\0\0")
 
 _RESULT_CHANGED: Final = messages.error_response("0A000", "cached plan must not change result type")
-_SURE_TO_FAIL: Final = messages.message(b"B", b"\0" + NOWHERE + b"\0" + bytes(6))
+SURE_TO_FAIL: Final = messages.message(b"B", b"\0" + NOWHERE + b"\0" + bytes(6))
 """Bind of a statement that there never is."""
 
 _DEALLOCATED: Final = {status: messages.command_complete("DEALLOCATE") + messages.READY[status] for status in b"IT"} | {
@@ -90,20 +90,30 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
         sql, _ = name_and_rest(rest)
     session.note(sql)
     verdict = classify(sql)
+    ahead = b""
     if verdict is not PLAIN:
-        session.heed(verdict, server)
+        if (refused := session.forbidden(verdict)) is not None:
+            owed.append(refused)
+            return SURE_TO_FAIL
+        ahead = session.heed(verdict, server, first=not owed and not session.unsynced)
     if not name and verdict.kind is Kind.DEALLOCATE and session.statements.pop(verdict.name, None) is not None:
         return _deallocate(session, server, owed)
     if not name:
         owed.append(_of_unnamed(session, whole) if owed or server.replies else PASS)
         session.unnamed = server.unnamed = whole
-        return None
+        return ahead + whole if ahead else None
     if not session.maps_names:
-        if not session.pin:
-            session.pin_for_statement()
+        if Pin.PROTOCOL_PREPARE not in session.pins:
+            session.pin_for(Pin.PROTOCOL_PREPARE)
+        if verdict is not PLAIN:
+            session.remember(name, verdict)
         owed.append(PASS)
-        return None
-    statement = session.catalogue.intern(rest, session.context())
+        return ahead + whole if ahead else None
+    return ahead + _parse_named(session, server, owed, name, rest)
+
+
+def _parse_named(session: "Talk", server: "Server", owed: Owed, name: bytes, body: bytes) -> bytes:
+    statement = session.catalogue.intern(body, session.context())
     known = server.known
     if name in session.statements:
         return _parse_again(session, server, owed, name, statement)
@@ -198,6 +208,8 @@ def _named(
         return _unnamed(session, server, owed, whole)
     statement = session.statements.get(name) if session.maps_names else None
     if statement is None:
+        if tag == b"B" and name in session.verdicts:
+            session.heed(session.verdicts[name], server)
         owed.append(PASS)
         ours = server_name(name) if session.maps_names else name
         return None if ours is name else messages.message(tag, before + ours + after)
@@ -214,18 +226,19 @@ def _named(
         session.binding, session.bound = owed, {statement}
     else:
         session.bound.add(statement)
+    first = not owed and not session.unsynced
     owed.append(PASS)
     if tag == b"B":
         session.note(statement.text)
         if statement.verdict is not PLAIN:
-            session.heed(statement.verdict, server)
+            missing = session.heed(statement.verdict, server, first=first) + missing
     return missing + messages.message(tag, before + statement.name + after)
 
 
 def _changed(session: "Talk", owed: Owed, statement: Statement) -> bytes:
     """A statement whose columns have changed since the client heard of them: as on the servers that still have it."""
     owed.append(Reply(error=_RESULT_CHANGED, on_error=partial(session.renew, (statement,))))
-    return _SURE_TO_FAIL
+    return SURE_TO_FAIL
 
 
 def _unnamed(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:

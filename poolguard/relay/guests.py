@@ -56,8 +56,15 @@ class Nobody:
     def erred(self, fields: dict[str, str]) -> None:
         """Nothing was asked."""
 
-    def parameter_changed(self, name: str, value: str) -> None:
+    def parameter_changed(self, name: str, value: str) -> bytes | None:
         """A reload of PostgreSQL's own settings; the server is as good as before."""
+
+    def parameter_given(self, name: str, value: str) -> None:
+        """Nobody is told."""
+
+    def reset_over(self, status: int) -> None:
+        """Nobody has values of its own."""
+        self.settled(status, 0.0)
 
     def name_of(self, ours: bytes) -> bytes:
         """Nobody has names of its own."""
@@ -97,9 +104,10 @@ class Janitor(Nobody):
         self._server.write(messages.copy_fail("the client has gone"))
         return False
 
-    def parameter_changed(self, name: str, value: str) -> None:
+    def parameter_changed(self, name: str, value: str) -> bytes | None:
         """A ROLLBACK took back what the last guest had set."""
         self._server.applied = None
+        return None
 
     def server_lost(self, error: PoolguardError | None) -> None:
         """Nothing more will come."""

@@ -86,9 +86,14 @@ class Lobby:
         assert self.greeting is not None, "a server was there, so its greeting is known"
         usual = {name.lower(): value for name, value in self.greeting.items()}
         reported = {pair[0]: self._accepted.get(pair, pair[1]) for pair in pairs}
-        wanted = {name: value for name, value in pairs if usual.get(name) != reported[name]}
+        wanted = {name: value for name, value in reported.items() if usual.get(name) != value}
         status = {name: reported.get(name.lower(), value) for name, value in self.greeting.items()}
         return parameter_set(wanted), status
+
+    def strings(self, wanted: ParameterSet) -> str | None:
+        """How the literals of a session with *wanted* are read: its standard_conforming_strings, if that is known."""
+        usual = (self.greeting or {}).get("standard_conforming_strings")
+        return dict(wanted.items).get("standard_conforming_strings", usual)
 
     async def _ask(self, asked: dict[str, str], now: Callable[[], float]) -> None:
         server = await self._borrow(now)

@@ -25,9 +25,10 @@ import struct
 from collections import deque
 from os import write as _write
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
-from poolguard.core.errors import PoolguardError, ServerViolation
+from poolguard.core.errors import ServerViolation
+from poolguard.relay.guest import Guest
 from poolguard.relay.replies import Reply
 
 SIMPLE: Final = 1
@@ -36,6 +37,8 @@ SYNC: Final = 3
 PASS: Final = 4
 BATCH: Final = 5
 COPY_END: Final = 6
+RESETTING: Final = 7
+"""No reply of its own: the ReadyForQuery before it is kept back, until the guest has its own values again."""
 
 IDLE, IN_TRANSACTION, FAILED = b"ITE"
 """ReadyForQuery's status byte."""
@@ -65,50 +68,6 @@ MAX_SERVER_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes of a message that must be seen whole (an error, a row's description)."""
 MAX_ROW: Final = 0x4000_0000
 """Bytes of a row, or of a piece of COPY data, which are passed on in parts: PostgreSQL makes none over 1 GiB."""
-
-
-class Guest(Protocol):
-    """Whoever a server talks to at the moment: a session, or one of poolguard's own."""
-
-    def deliver(self, data: bytes) -> None:
-        """Bytes for the client, in order."""
-        ...
-
-    def settled(self, status: int, now: float) -> None:
-        """Everything owed has come; *status* is the last ReadyForQuery's."""
-        ...
-
-    def copy_in_started(self) -> bool:
-        """PostgreSQL wants COPY data; True: its end was sent already, together with what began it."""
-        ...
-
-    def erred(self, fields: dict[str, str]) -> None:
-        """An ErrorResponse came, with these fields: if it was in COPY, that is over."""
-        ...
-
-    def parameter_changed(self, name: str, value: str) -> None:
-        """A ParameterStatus came that is the client's doing."""
-        ...
-
-    def name_of(self, ours: bytes) -> bytes:
-        """The guest's own name for the statement that is called *ours* on servers."""
-        ...
-
-    def plan_changed(self) -> None:
-        """A statement of the guest's can't be run any more, because its result would be of another type."""
-        ...
-
-    def transaction_over(self) -> None:
-        """ReadyForQuery said `I`, and more is owed: what follows is another transaction."""
-        ...
-
-    def server_lost(self, error: PoolguardError | None) -> None:
-        """The connection has ended. None: PostgreSQL's own last words were delivered already."""
-        ...
-
-    def server_congested(self, *, congested: bool) -> None:
-        """PostgreSQL does not read (or reads again): stop (or go on) reading what is bound for it."""
-        ...
 
 
 class Writer(asyncio.Protocol):
@@ -223,7 +182,7 @@ class ServerPipe(Writer):
         size = len(data)
         start = 0
         replies = self.replies
-        settled = False
+        settled = resetting = False
         out: list[bytes] = []
         end = 0
         last = size - 5
@@ -242,10 +201,11 @@ class ServerPipe(Writer):
                                 return
                             replies.popleft()
                             self.status = data[position + 5]
+                            if replies and self._more(guest):
+                                out.append(data[start:position])
+                                start, resetting = end, True
                             position = end
                             settled = not replies
-                            if replies and self.status == IDLE:
-                                guest.transaction_over()
                             break
                         if tag not in _FROM_SERVER:
                             self.violated(f"message of type {tag}")
@@ -278,6 +238,9 @@ class ServerPipe(Writer):
                 if tag == _READY:
                     replies.popleft()
                     self.status = data[position + 5]
+                    if replies and replies[0] is RESETTING:
+                        replies.popleft()
+                        resetting = True
                     settled = not replies
                 elif _WATCHED[tag]:
                     if tag not in _FROM_SERVER:
@@ -296,9 +259,10 @@ class ServerPipe(Writer):
                 while replies and replies.popleft() is not SYNC:
                     pass
                 self.status = data[position + 5]
+                if replies and self._more(guest):
+                    out.append(data[start:position])
+                    start, resetting = end, True
                 settled = not replies
-                if replies and self.status == IDLE:
-                    guest.transaction_over()
             elif _WATCHED[tag]:
                 if tag not in _FROM_SERVER:
                     self.violated(f"message of type {tag}")
@@ -330,8 +294,19 @@ class ServerPipe(Writer):
         if self.guest is guest:  # else it has been told of its server's end, which is the last that it hears
             if data:
                 guest.deliver(data)
-            if settled and not replies:
+            if resetting:
+                guest.reset_over(self.status)
+            elif settled and not replies:
                 guest.settled(self.status, monotonic())
+
+    def _more(self, guest: Guest) -> bool:
+        """Behind a ReadyForQuery more is owed; True if that itself is kept back."""
+        if self.replies[0] is RESETTING:
+            self.replies.popleft()
+            return True
+        if self.status == IDLE:
+            guest.transaction_over()
+        return False
 
     def _hold_tail(self, data: bytes, start: int, position: int, size: int) -> tuple[int, int]:
         """Keep an incomplete message for later; a row or COPY data goes on in parts instead.

@@ -37,6 +37,7 @@ from poolguard.settings.model import Settings
 from poolguard.upstream.link import Link, open_link, send_cancel
 from poolguard.upstream.target import Target
 from poolguard.wire.startup import Startup
+from poolguard.wire.text import Pin
 
 log = logging.getLogger(__name__)
 
@@ -300,6 +301,8 @@ class Relay:
             wanted=wanted,
             around=self._around,
         )
+        if lobby.strings(wanted) == "off":
+            session.pin_for(Pin.STRINGS)  # its texts can't be read
         pid = entry.session_id % 2**31
         key = secrets.token_bytes(32 if minor >= 2 else 4)
         self._sessions[entry.session_id] = session

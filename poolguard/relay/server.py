@@ -35,6 +35,7 @@ OWN_PAUSE: Final = 0.001
 """How long a cancel waits for a statement of poolguard's own to end, and how often it looks."""
 
 _PARAMETER, _ERROR, _COPY_IN = b"SEG"
+_ABORTED: Final = "25P02"
 _MISNAMED: Final = ("26000", "42P05")
 _NAMED: Final = re.compile(rb'"(\??' + PREFIX + rb'[^"]*)"')
 _REVALIDATION: Final = "RevalidateCachedQuery"
@@ -57,6 +58,7 @@ class Server(ServerPipe):
         "forget_statements",
         "id",
         "known",
+        "last",
         "link",
         "nobody",
         "parameters",
@@ -85,6 +87,8 @@ class Server(ServerPipe):
         self.known = Known(pool.settings.prepared_statements)
         self.unnamed: bytes | None = None
         """The Parse of the unnamed statement that this server holds, if it is known; by identity, a session's own."""
+        self.last: object = None
+        """The ledger's entry of the session that held it last."""
         self.forget_statements = False
         self.fatal = False
         self.closed = False
@@ -137,8 +141,10 @@ class Server(ServerPipe):
         if tag == _PARAMETER:
             name, value = messages.parameter_of(body)
             self.parameters[name] = value
-            if not swallowing and name.lower() in parameters.TRACKED:
-                self.guest.parameter_changed(name, value)
+            if swallowing:
+                self.guest.parameter_given(name, value)
+            elif name.lower() in parameters.TRACKED:
+                return self.guest.parameter_changed(name, value)
         elif tag == _ERROR:
             self._saw_error(messages.error_fields(body), swallowing=swallowing)
             if PREFIX in body:
@@ -185,6 +191,8 @@ class Server(ServerPipe):
             self.guest.error = fields
             if swallowing:
                 self.applied = None  # what failed may have been the last guest's parameters
+        elif swallowing and code == _ABORTED:
+            self.applied = None  # behind a RESET that failed, in a transaction that fails: nothing was done
         elif swallowing:
             if not self.fatal:
                 log.error(

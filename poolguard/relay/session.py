@@ -7,17 +7,15 @@ from typing import Final
 from poolguard.core.errors import PoolguardError, ShuttingDown
 from poolguard.ledger.entries import Phase, SessionEntry
 from poolguard.pool.pool import Pool
-from poolguard.pool.state import Refusal
-from poolguard.relay import refusal
 from poolguard.relay.block import BlockKind
 from poolguard.relay.client_pipe import ClientPipe
 from poolguard.relay.guests import Left
 from poolguard.relay.parameters import ParameterSet, switch
-from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, SIMPLE, SWALLOW, SYNC, length_at
+from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, SIMPLE, SWALLOW, SYNC
 from poolguard.relay.server import Server
-from poolguard.relay.state import CLIENT_FULL, HUSHED, SERVER_FULL, Surroundings
+from poolguard.relay.state import CLIENT_FULL, SERVER_FULL, Surroundings
 from poolguard.relay.statements import Catalogue
-from poolguard.relay.talk import Talk
+from poolguard.relay.waiting import Waiting
 from poolguard.settings.model import PoolMode
 from poolguard.wire import messages
 
@@ -31,7 +29,7 @@ _PHASE_WAITING: Final = Phase.WAITING
 _PHASE_IN_TRANSACTION: Final = Phase.IDLE_IN_TRANSACTION
 
 
-class Session(Talk):
+class Session(Waiting):
     """A logged-in client."""
 
     __slots__ = ()
@@ -68,7 +66,7 @@ class Session(Talk):
         self.around.unread.begins(self, monotonic())
         if self.server is not None:
             self.server.transport.pause_reading()
-        self._read_or_not()
+        self.read_or_not()
 
     def resume_writing(self) -> None:
         """The client reads again."""
@@ -76,30 +74,13 @@ class Session(Talk):
         self.around.unread.ends(self)
         if self.server is not None:
             self.server.transport.resume_reading()
-        self._read_or_not()
-
-    def _read_or_not(self) -> None:
-        """Read the client only while what it says and what it is told in answer has somewhere to go."""
-        full = self.held is not None and len(self.held) > self.buffer_limit
-        stuck = self.congested & (SERVER_FULL | HUSHED) or (self.congested and self.server is None)
-        reading = not (full or stuck)
-        if reading is not self.reading and not self.closed:
-            self.reading = reading
-            if reading:
-                self.transport.resume_reading()
-            else:
-                self.transport.pause_reading()
-
-    def hush(self, *, hushed: bool) -> None:
-        """Stop reading the client while a cancel is on its way to its server, or go on."""
-        self.congested = self.congested | HUSHED if hushed else self.congested & ~HUSHED
-        self._read_or_not()
+        self.read_or_not()
 
     def _part(self, server: Server) -> None:
         """Neither waits for the other's reader any more."""
         self.congested &= CLIENT_FULL
         server.transport.resume_reading()
-        self._read_or_not()
+        self.read_or_not()
 
     # What the server's pipe calls.
 
@@ -129,6 +110,9 @@ class Session(Talk):
                 self.pool.give_back(server, now)
             if self.draining:
                 self.fatal(ShuttingDown("poolguard is stopping; connect again"))
+            return
+        if status == IDLE and self.freeing and self.freed():
+            self.settled(status, now)
             return
         entry.phase_since = now
         if status == IDLE:
@@ -163,6 +147,7 @@ class Session(Talk):
         """An error ends a COPY; what the client still sends of it PostgreSQL drops. Errors with a culprit are told."""
         if fields.get("C") in CULPABLE:
             self.around.on_error(self.entry, fields)
+        self.freeing = frozenset()
         self.copying = 0
         if self.server is not None and self.server.skipping:
             self.unsynced = True
@@ -185,107 +170,15 @@ class Session(Talk):
             self.congested |= SERVER_FULL
         else:
             self.congested &= ~SERVER_FULL
-        self._read_or_not()
-
-    # What the pool calls.
-
-    def granted(self, server: Server, now: float) -> bool:
-        """A server has come; send what was held back."""
-        data = self.held
-        if data is None or self.closed:
-            return False
-        sql = self.held_sql
-        self.held = None
-        if sql is not None:
-            self.gate = None
-            prefix = self.attach(server, now)
-            self.start(server, prefix + data if prefix else bytes(data), now, sql, self.held_parse)
-            return True
-        self._read_or_not()
-        self.regate()
-        self.walk(bytes(data), self.attach(server, now))
-        return True
-
-    def refused(self, reason: Refusal, waited: float) -> None:
-        """The wait was in vain."""
-        now = monotonic()
-        holders = self.around.ledger.transactions(now, pool=self.pool.name)
-        error = refusal.exhausted(
-            self.pool.name,
-            reason,
-            waited,
-            size=self.pool.state.size,
-            waiting=self.pool.state.waiting,
-            holders=holders,
-            upstream_error=self.pool.last_error,
-        )
-        self.around.on_starved(self.pool.name, waited, reason, holders)
-        self.wait_failed(error)
-
-    def failed(self, error: PoolguardError) -> None:
-        """No server can be opened."""
-        self.wait_failed(error)
+        self.read_or_not()
 
     # Holding and giving back.
-
-    def wait(self, data: bytes, now: float, sql: bytes | None = None, parse: bytes | None = None) -> None:
-        """Queue for a server; *data* goes on when it has come. *sql*, *parse*: it can go by start()."""
-        self.held = data
-        self.held_sql = sql
-        self.held_parse = parse
-        self.gate = self.hold
-        entry = self.entry
-        entry.phase = _PHASE_WAITING
-        entry.phase_since = now
-        self.pool.wait(self, now)
-
-    def hold(self, data: bytes) -> None:
-        """While it waits the client may go on talking; it is read, up to a bound, to see when it goes."""
-        assert self.held is not None, "held back without a wait"
-        if not isinstance(self.held, bytearray):
-            self.held, self.held_sql = bytearray(self.held), None
-        self.held += data
-        self._read_or_not()
-
-    def wait_failed(self, error: PoolguardError) -> None:
-        if self.held is None:
-            return
-        data, self.held = bytes(self.held), None
-        self.entry.phase, self.entry.phase_since = Phase.IDLE, monotonic()
-        self._read_or_not()
-        if self.block is not None:
-            self.block.refuse()
-        status = IDLE if self.block is None else self.block.status
-        self.deliver(messages.error_of(error))
-        simple = data[0] in (_QUERY, _CALL)
-        if simple:
-            self.deliver(messages.READY[status])
-            data = data[1 + length_at(data, 1)[0] :]
-        elif self.block is not None:
-            self.block.skip_to_sync()
-        else:
-            self.skipping = True
-        # Later, because a client may have sent thousands that are refused one by one.
-        self.carry = data + self.carry
-        self.regate()
-        if data:
-            asyncio.get_running_loop().call_soon(self._go_on)
-        elif self.draining:
-            self.drain()
-
-    def _go_on(self) -> None:
-        """Take what was held back behind a message that was refused."""
-        if self.carry and not self.closed and self.held is None:
-            data, self.carry = bytes(self.carry), b""
-            self.walk(data)
-            if self.draining and not self.closed:
-                self.drain()
 
     def attach(self, server: Server, now: float) -> bytes:
         """Hold *server*; what must be sent before anything else is returned."""
         self.server = server
         server.guest = self
-        entry = self.entry
+        server.last = entry = self.entry
         entry.checkout += 1
         entry.server_id = server.id
         entry.backend_pid = server.backend_pid
@@ -296,7 +189,7 @@ class Session(Talk):
         self.pool.checkouts += 1
         if self.congested:
             server.transport.pause_reading()
-            self._read_or_not()
+            self.read_or_not()
         if server.applied is self.wanted and self.block is None:
             return b""
         server.unnamed = None  # any Query drops it
@@ -332,12 +225,13 @@ class Session(Talk):
         left = Left(
             unsynced=self.unsynced,
             copying=self.copying > 0,
-            session_state=bool(self.pin),
+            session_state=self.ignored or bool(self.pin),
             advisory_lock=self.advisory_lock,
             client_vanished=vanished,
             patience=patience,
         )
-        self.unsynced, self.copying = False, 0
+        self.unsynced, self.copying, self.ignored = False, 0, False
+        self.advisory_lock = self.advisory_lock and bool(self.pin)
         server.vacate()
 
         async def clean() -> None:
@@ -359,9 +253,6 @@ class Session(Talk):
             self.clean(self.detach(monotonic()), patience=patience, vanished=vanished)
         self.around.ledger.close_session(self.entry)
         self.around.on_closed(self)
-
-    def drop(self, data: bytes) -> None:
-        """Nothing that comes after the end is read."""
 
     def fatal(self, error: PoolguardError) -> None:
         """Tell the client why, and end the session."""

@@ -19,6 +19,7 @@ from poolguard.relay.server import Server
 from poolguard.relay.statements import HOME, Catalogue, Statement, context_of
 from poolguard.relay.unread import Unread
 from poolguard.settings.model import Limits, PoolMode
+from poolguard.wire.text import Pin, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +63,28 @@ class SessionState(ClientPipe):
         "copying",
         "counters",
         "draining",
+        "freeing",
         "held",
         "held_parse",
         "held_sql",
         "holders",
         "home",
+        "ignored",
         "maps_names",
         "message_limit",
         "pin",
+        "pins",
         "pool",
         "reading",
+        "resetting",
+        "restored",
+        "restores",
         "skipping",
         "statements",
+        "stranger",
         "strayed",
         "undo",
+        "verdicts",
         "wanted",
     )
 
@@ -96,6 +105,12 @@ class SessionState(ClientPipe):
         self.wanted = wanted
         """The parameters that its server must have."""
         self.at_login = wanted
+        self.restores: frozenset[bytes] = frozenset()
+        """Those that a RESET is about to take back to the server's values, while the client may have its own."""
+        self.resetting: dict[str, str] | None = None
+        """While a RESET is under way: what PostgreSQL has reported since, by name."""
+        self.restored: tuple[dict[str, str], bool] = ({}, False)
+        """What the client is given again then, and whether all was reset."""
         self.undo: tuple[int, ParameterSet] = (0, wanted)
         """A checkout in which parameters changed, and what they were before."""
         self.around = around
@@ -103,11 +118,21 @@ class SessionState(ClientPipe):
         self.holders = around.ledger.holders
         self.server: Server | None
         self.pin = "session mode" if pool.settings.mode is PoolMode.SESSION else ""
+        self.pins: set[Pin] = set()
+        """Why, if not for the mode; `pin` is the first."""
+        self.freeing: frozenset[Pin] = frozenset()
+        """Those that have ended if what was sent succeeds."""
+        self.ignored = False
+        """The server holds state that the pool's setting does not keep: it must be cleaned before it goes on."""
+        self.stranger = False
+        """Others have used the server since this session held it last."""
         self.maps_names = pool.settings.mode is PoolMode.TRANSACTION and pool.settings.prepared_statements > 0
         """Whether its statements' names are mapped onto ours."""
         self.statements: dict[bytes, Statement] = {}
         self.home = context_of(wanted.items)
         """What names in its statements mean, by its parameters at login."""
+        self.verdicts: dict[bytes, Verdict] = {}
+        """Where names are not mapped: what those of its named statements mean that are not plain."""
         self.strayed: tuple[int, bytes] = (0, HOME)
         """A checkout in which that may be another thing, and then a context of its own."""
         self.bound: set[Statement] = set()

@@ -14,7 +14,7 @@ from poolguard.relay.replies import Reply
 from poolguard.relay.server import Server
 from poolguard.relay.statements import name_and_rest
 from poolguard.wire import messages
-from poolguard.wire.text import PLAIN, Kind, classify
+from poolguard.wire.text import PLAIN, Kind, Verdict, classify
 
 PATIENCE_SECONDS: Final = 30.0
 """How long statements may go on that a client sent just before it said goodbye."""
@@ -38,14 +38,6 @@ class Talk(Keeping):
     __slots__ = ()
 
     # What the session does.
-
-    def settled(self, status: int, now: float) -> None:
-        """Everything owed has come."""
-        raise NotImplementedError
-
-    def deliver(self, data: bytes) -> None:
-        """Send to the client."""
-        raise NotImplementedError
 
     def leave(self, *, patience: float = 0.0, vanished: bool = False) -> None:
         """End the session."""
@@ -113,7 +105,7 @@ class Talk(Keeping):
             self.fatal(error)
         self.regate()
 
-    def _walk(self, data: bytes, prefix: bytes) -> None:
+    def _walk(self, data: bytes, prefix: bytes) -> None:  # noqa: C901 - one loop; in parts each message would cost calls
         size, position, start = len(data), 0, 0
         out = [prefix]
         owed: list[int | Reply] = []
@@ -146,6 +138,10 @@ class Talk(Keeping):
                 if replaced is not None:
                     out += (data[start:position], replaced)
                     start = end
+                    if self.resetting is not None:
+                        self.held = data[end:]
+                        self._send(out, b"", owed)
+                        return
                 position = end
         except ClientViolation:
             self._send(out, data[start:position], owed)  # what came before it counts, as with PostgreSQL
@@ -159,6 +155,7 @@ class Talk(Keeping):
         """Take a server, if there is one at once; what it must be told first goes to *out*."""
         server: Server | None = self.take()
         if server is not None:
+            self.stranger = server.last is not self.entry
             out[:] = [self.attach(server, monotonic())]
         return server
 
@@ -168,8 +165,7 @@ class Talk(Keeping):
         if tag in _EXTENDED:
             return extended.forward(self, server, owed, tag, data, position, end)
         if tag == _SYNC:
-            self._sync(server, owed)
-            return None
+            return self._sync(server, owed)
         if owed:
             server.replies.extend(owed)
             owed.clear()
@@ -179,13 +175,13 @@ class Talk(Keeping):
         self._other(server, tag)
         return None
 
-    def _sync(self, server: Server, owed: list[int | Reply]) -> None:
-        """The end of a batch."""
+    def _sync(self, server: Server, owed: list[int | Reply]) -> bytes | None:
+        """The end of a batch; what to send in its place, or None for Sync itself."""
         replies = server.replies
         if self.copying:
             replies.extend(owed)  # PostgreSQL ignores this Sync
             owed.clear()
-            return
+            return None
         if not self.unsynced and not server.skipping and owed.count(PASS) == len(owed):
             replies.append(BATCH)  # it came whole, and nothing of it was changed
         else:
@@ -193,6 +189,7 @@ class Talk(Keeping):
             replies.append(SYNC)
         owed.clear()
         self.unsynced = server.skipping = False
+        return messages.SYNC if self.restores and self.resets(server) else None
 
     def _send(self, out: list[bytes], rest: bytes, owed: list[int | Reply]) -> None:
         server = self.server
@@ -233,17 +230,34 @@ class Talk(Keeping):
             return None  # PostgreSQL discards it, like all up to Sync
         verdict = classify(sql)
         if verdict is not PLAIN:
-            self.heed(verdict, server)
-            if verdict.kind is Kind.DEALLOCATE and verdict.name in self.statements:
-                if server.status != FAILED:
-                    del self.statements[verdict.name]
-                self.unsynced = False
-                server.replies.append(extended.deallocated())
-                return b""
+            return self._telling(server, sql, verdict)
         self.unnamed = server.unnamed = None
         self.unsynced = False  # its ReadyForQuery ends what was not synced, too
         server.replies.append(SIMPLE)
         return None
+
+    def _telling(self, server: Server, sql: bytes, verdict: Verdict) -> bytes | None:
+        """A simple Query that leaves something behind, or takes something back."""
+        replies = server.replies
+        if (refused := self.forbidden(verdict)) is not None:
+            self.unnamed, self.unsynced = None, False
+            replies += (refused, SYNC)
+            return extended.SURE_TO_FAIL + messages.SYNC
+        ahead = self.heed(verdict, server, first=not self.unsynced)
+        if verdict.kind is Kind.DEALLOCATE and verdict.name in self.statements:
+            if server.status != FAILED:
+                del self.statements[verdict.name]
+            self.unsynced = False
+            replies.append(extended.deallocated())
+            return b""
+        if verdict.frees:
+            self.frees(verdict.frees, server)
+        self.unnamed = server.unnamed = None
+        self.unsynced = False
+        replies.append(SIMPLE)
+        if self.restores:
+            self.resets(server)
+        return ahead + messages.query(sql)
 
     def _other(self, server: Server, tag: int) -> None:
         if tag == _CALL:

@@ -22,6 +22,17 @@ class PoolMode(StrEnum):
     SESSION = "session"
 
 
+class OnSessionState(StrEnum):
+    """What becomes of a statement that leaves something in its server's session, in a pool of mode transaction."""
+
+    PIN = "pin"
+    """The session keeps its server."""
+    REJECT = "reject"
+    """The statement is refused."""
+    IGNORE = "ignore"
+    """It is run, and what it left is gone with the transaction."""
+
+
 class AuthMethod(StrEnum):
     """How clients prove who they are. `trust` is refused on any address but loopback and Unix sockets."""
 
@@ -170,6 +181,7 @@ class Pool:
     max_lifetime: Seconds = 3600.0
     idle_timeout: Seconds = 600.0
     prepared_statements: Annotated[int, Field(ge=0, le=10_000)] = 200
+    on_session_state: OnSessionState = OnSessionState.PIN
     role: str | None = None
     application_name: str | None = None
     upstream: Upstream | None = None

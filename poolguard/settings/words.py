@@ -93,6 +93,7 @@ WORDS: Final[Mapping[str, str]] = {
     "pools.*.max_lifetime": "Age at which a server is replaced; varied a little, so that not all go at once.",
     "pools.*.idle_timeout": "How long a server above min_idle may stand unused before it is closed.",
     "pools.*.prepared_statements": "Prepared statements kept on each server for all clients. 0: none.",
+    "pools.*.on_session_state": "What a temporary table, a session lock, a SET ... leads to: pin, reject, ignore.",
     "pools.*.role": "PostgreSQL role of the servers. null: the user of upstream.url.",
     "pools.*.application_name": "What servers show in pg_stat_activity. null: poolguard's own.",
     **{f"pools.*.upstream.{key}": f"For this pool only: {text}" for key, text in _UPSTREAM.items()},

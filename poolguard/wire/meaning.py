@@ -64,6 +64,8 @@ class Traces:
 NOTHING: Final = Traces()
 
 _MEANING: Final = frozenset((b"search_path", b"role", b"session_authorization"))
+_PINS_OF: Final = {b"role": Pin.ROLE, b"session_authorization": Pin.ROLE, b"seed": Pin.SEED}
+"""What RESET ALL leaves as it is."""
 _ALIASES: Final = {b"names": b"client_encoding", b"schema": b"search_path"}
 _FREED_BY: Final[dict[tuple[bytes, ...], frozenset[Pin]]] = {
     (b"discard", b"all"): frozenset(Pin),
@@ -143,7 +145,7 @@ def _of_set(rest: list[bytes]) -> Traces:
         return Traces(resets=frozenset((name,)), strays=strays)
     if name in REPORTED:
         return NOTHING
-    pin = Pin.ROLE if name in (b"role", b"session_authorization") else Pin.SET
+    pin = _PINS_OF.get(name, Pin.SET)
     return Traces(frozenset((pin,)), strays=strays)
 
 

@@ -125,7 +125,8 @@ def _read(sql: bytes) -> Verdict:
     if b"uescape" in sql.lower():
         found.append(UNREAD)  # a name behind it may be any
     verdict = _verdict(found, kind, name, restarts=_restarts(texts))
-    return replace(verdict, frees=found[0].frees) if len(texts) == len(found) == 1 and found[0].frees else verdict
+    frees = frozenset(pin for each in found for pin in each.frees)
+    return replace(verdict, frees=frees) if frees and not verdict.pins else verdict
 
 
 def _verdict(found: Sequence[Traces], kind: Kind = Kind.OTHER, name: bytes = b"", *, restarts: bool = False) -> Verdict:

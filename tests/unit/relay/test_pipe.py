@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from poolguard.core.errors import PoolguardError
-from poolguard.relay.pipe import BATCH, MAX_SERVER_MESSAGE, PASS, SIMPLE, SWALLOW, SYNC, ServerPipe
+from poolguard.relay.pipe import BATCH, MAX_SERVER_MESSAGE, PASS, RESETTING, SIMPLE, SWALLOW, SYNC, ServerPipe
 from poolguard.relay.replies import Reply
 from poolguard.wire.messages import (
     BIND_COMPLETE,
@@ -35,6 +35,7 @@ class Guest:
         self.settlements: list[int] = []
         self.lost: PoolguardError | None = None
         self.transactions_over = 0
+        self.resets: list[int] = []
 
     def deliver(self, data: bytes) -> None:
         self.heard += data
@@ -50,6 +51,12 @@ class Guest:
 
     def parameter_changed(self, name: str, value: str) -> None:
         pass
+
+    def parameter_given(self, name: str, value: str) -> None:
+        pass
+
+    def reset_over(self, status: int) -> None:
+        self.resets.append(status)
 
     def name_of(self, ours: bytes) -> bytes:
         return ours
@@ -290,3 +297,13 @@ def test_a_guest_that_went_in_mid_reply_hears_no_more() -> None:
     assert first.heard == row("one")
     assert first.settlements == []
     assert other.settlements == [IDLE]
+
+
+@pytest.mark.parametrize("owed", [(SIMPLE,), (BATCH,), (PASS, SYNC), (SWALLOW,)])
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_ready_for_query_behind_which_values_are_restored_is_kept_back(owed: tuple[int, ...], cut: int) -> None:
+    """T8."""
+    pipe = Pipe(*owed, RESETTING)
+    assert pipe.hear(DONE + READY[OPEN], cut) == (b"" if SWALLOW in owed else DONE)
+    assert (pipe.told.resets, pipe.told.settlements) == ([OPEN], [])
+    assert not pipe.replies

@@ -199,7 +199,8 @@ def test_what_takes_back_parameters_or_statements_is_seen_among_others(sql: byte
         (b"select pg_catalog.pg_advisory_unlock_all();", {Pin.ADVISORY_LOCK}),
         (b"DISCARD ALL", set(Pin)),
         (b"SELECT pg_advisory_unlock_all(), 1", set()),
-        (b"SELECT 1; DISCARD ALL", set()),
+        (b"SELECT pg_advisory_unlock_all(); CLOSE ALL; RESET ALL", {Pin.ADVISORY_LOCK, Pin.HOLD, Pin.SET}),
+        (b"RESET ALL; SET work_mem = 1", set()),
         (b"RESET work_mem", set()),
     ],
 )
