@@ -29,6 +29,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `hands`: what the guard, an operator or a cancel request does to a session.
 - `cancels`: the cancel requests of clients, and how many at once.
 - `unread`: clients that do not read what they were sent.
+- `passages`: replication connections, each with a server of its own.
 - `client_pipe`: the hot path from a client to its server.
 - `pipe`: the hot path from a server to its client, and what a server owes.
 - `guest`: what a server expects of whoever it talks to.

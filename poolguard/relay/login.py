@@ -101,6 +101,12 @@ class House(Protocol):
         """Somebody wants a session's statement cancelled; returns when that is done, or nothing is to be done."""
         ...
 
+    async def replicate(
+        self, login: "Login", entry: SessionEntry, lobby: Lobby, asked: startup.Startup, parameters: Mapping[str, str]
+    ) -> None:
+        """Give the client a server of its own. Raises what opening one raises, TooManyClients, NotSupported."""
+        ...
+
     def spawn_login(self, login: "Login") -> asyncio.Task[None]:
         """Run `login.run()` as an owned task."""
         ...
@@ -239,10 +245,6 @@ class Login(asyncio.Protocol):
         if asked is None:
             self._hang_up()
             return
-        if asked.replication:
-            raise NotSupported(
-                "replication connections can't go through a pool", hint="Connect to PostgreSQL directly."
-            )
         if asked.needs_negotiation:
             self.transport.write(messages.negotiate_protocol_version(asked.agreed_version, asked.unknown))
         await self._prove(asked.user)
@@ -254,6 +256,9 @@ class Login(asyncio.Protocol):
         entry.application_name = {name.lower(): value for name, value in parameters.items()}.get("application_name", "")
         lobby = self._house.lobby_for(asked)
         entry.pool = lobby.pool.name
+        if asked.replication:
+            await self._house.replicate(self, entry, lobby, asked, parameters)
+            return
         wanted, status = await lobby.admit(parameters, self._house.clock.monotonic)
         self._begin(entry, lobby, wanted, status, asked.agreed_minor)
 
@@ -263,14 +268,15 @@ class Login(asyncio.Protocol):
         if self._gone:
             raise ClientViolation("the client has gone")
         session, pid, key = self._house.begin(self, entry, lobby, wanted, minor)
-        hello = [messages.AUTHENTICATION_OK]
-        hello += [messages.parameter_status(name, value) for name, value in status.items()]
-        hello += [messages.backend_key_data(pid, key), messages.READY[b"I"[0]]]
-        session.deliver(b"".join(hello))
+        session.deliver(messages.greeting(status, pid, key))
+        if early := self.take_early():
+            session.data_received(early)
+
+    def take_early(self) -> bytes:
+        """What the client has said behind its login."""
         early = bytes(self._buffer)
         self._buffer.clear()
-        if early:
-            session.data_received(early)
+        return early
 
     async def _startup(self) -> startup.Startup | None:
         """The StartupMessage; None if the client only came to cancel."""
@@ -313,8 +319,7 @@ class Login(asyncio.Protocol):
             await self._shake_hands(tls)
 
     async def _shake_hands(self, tls: ClientTls) -> ssl.SSLObject:
-        early = bytes(self._buffer)
-        self._buffer.clear()
+        early = self.take_early()
         secured = TlsTransport(self.transport, self, tls.context)
         self._shaking = True
         try:

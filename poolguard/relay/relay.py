@@ -29,6 +29,7 @@ from poolguard.relay.counters import Refused, RelayCounters
 from poolguard.relay.lobby import Lobby
 from poolguard.relay.login import Door, Login
 from poolguard.relay.parameters import ParameterSet
+from poolguard.relay.passages import Passages
 from poolguard.relay.server import Server
 from poolguard.relay.session import Session
 from poolguard.relay.state import Surroundings
@@ -81,6 +82,7 @@ class Relay:
         self._tasks: Final = tasks
         self._target_of = target_of
         self._lobbies: dict[str, Lobby] = {}
+        self._passages: Final = Passages(ledger, target_of, lambda: self.settings.limits.max_replication)
         self._arrivals: Final = Arrivals[Login]()
         self._cancels: Final = Cancels(tasks, settings.limits.max_cancels)
         self._sessions: dict[SessionId, Session] = {}
@@ -209,6 +211,7 @@ class Relay:
             login.stop()
         for session in list(self._sessions.values()):
             session.drain()
+        self._passages.end()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - self.clock.monotonic())):
                 while self._sessions:
@@ -224,6 +227,7 @@ class Relay:
             login.stop()
         for session in list(self._sessions.values()):
             session.fatal(ShuttingDown("terminating connection: poolguard is stopping"))
+        self._passages.end()
         self.registry.stop()
         for pool in self._leaving:
             pool.stop()
@@ -263,7 +267,9 @@ class Relay:
 
     def proven(self, login: Login) -> None:
         """See login.House."""
-        self._arrivals.prove(login, sessions=len(self._sessions), limit=self.settings.limits.max_clients)
+        self._arrivals.prove(
+            login, sessions=len(self._sessions) + len(self._passages), limit=self.settings.limits.max_clients
+        )
 
     def left(self, login: Login, reason: Refused | None) -> None:
         """See login.House."""
@@ -271,7 +277,9 @@ class Relay:
         if reason is not None:
             self.counters.clients_refused_total[reason.value] += 1
         entry = login.entry
-        if entry is not None and entry.session_id not in self._sessions and entry.session_id in self.ledger.sessions:
+        if entry is None or entry.session_id in self._sessions or entry.session_id in self._passages:
+            return
+        if entry.session_id in self.ledger.sessions:
             self.ledger.close_session(entry)
 
     def lobby_for(self, asked: Startup) -> Lobby:
@@ -309,6 +317,13 @@ class Relay:
         self._keys[pid] = (key, session)
         return session, pid, key
 
+    async def replicate(
+        self, login: Login, entry: SessionEntry, lobby: Lobby, asked: Startup, parameters: Mapping[str, str]
+    ) -> None:
+        """See login.House."""
+        link = await self._passages.open(lobby.pool.settings, asked.replication, parameters)
+        self._passages.begin(login.transport, link, entry, minor=asked.agreed_minor, early=login.take_early())
+
     def spawn_login(self, login: Login) -> asyncio.Task[None]:
         """See login.House."""
         return self._tasks.spawn(login.run(), name="log a client in")
@@ -319,6 +334,8 @@ class Relay:
         expected, session = self._keys.get(pid, (b"", None))
         if session is not None and hmac.compare_digest(expected, key):
             await self._cancels.ask(session)
+        else:
+            await self._passages.cancel(pid, key)
 
     def _session_closed(self, session: Session) -> None:
         session_id = session.entry.session_id

@@ -246,6 +246,7 @@ class Limits:
     max_logins: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     login_timeout: Seconds = 15.0
     unread_timeout: Seconds = 300.0
+    max_replication: Annotated[int, Field(ge=0, le=1000)] = 4
     max_cancels: Annotated[int, Field(ge=1, le=10_000)] = 16
     message_bytes: Bytes = 256 * 1024**2
     buffer_bytes: Bytes = 256 * 1024

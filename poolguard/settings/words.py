@@ -140,6 +140,9 @@ WORDS: Final[Mapping[str, str]] = {
     ),
     "limits.login_timeout": "How long a client may take to log in.",
     "limits.unread_timeout": "How long a client may leave unread what it was sent before it is cut off. 0s: for ever.",
+    "limits.max_replication": (
+        "Replication connections at once. Each has a connection to PostgreSQL of its own, beside the pools. 0: none."
+    ),
     "limits.max_cancels": "Cancel requests of clients that go to PostgreSQL at once; more wait for their turn.",
     "limits.message_bytes": "The longest protocol message a client may send.",
     "limits.buffer_bytes": "Bytes that may wait per direction of a session before reading stops.",

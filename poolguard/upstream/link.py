@@ -43,15 +43,18 @@ class Link:
     protocol_minor: int
 
 
-async def open_link(target: Target, *, parameters: Mapping[str, str]) -> Link:
+async def open_link(target: Target, *, parameters: Mapping[str, str], replication: str = "") -> Link:
     """Open a link to the first server of *target* that will have us, in at most `target.connect_timeout` seconds.
 
-    *parameters* go into the startup packet and win over the target's own. Raises UpstreamRefused (PostgreSQL's own
+    *parameters* go into the startup packet and win over the target's own. *replication*: `true`, `database`, for a
+    walsender in place of an ordinary backend. Raises UpstreamRefused (PostgreSQL's own
     SQLSTATE), UpstreamUnavailable or ServerViolation. After any failure or cancellation no socket is left.
     """
     if reserved := _RESERVED & parameters.keys():
         raise ValueError(f"{', '.join(sorted(reserved))} can't be a startup parameter: the target says it")
     wanted = dict(target.parameters) | dict(parameters)
+    if replication:
+        wanted["replication"] = replication
     loop = asyncio.get_running_loop()
     deadline = loop.time() + target.connect_timeout
     failures: list[UpstreamUnavailable] = []

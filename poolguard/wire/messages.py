@@ -42,6 +42,12 @@ def backend_key_data(pid: int, key: bytes) -> bytes:
     return message(b"K", struct.pack("!I", pid) + key)
 
 
+def greeting(status: Mapping[str, str], pid: int, key: bytes) -> bytes:
+    """Everything from AuthenticationOk to ReadyForQuery."""
+    reported = b"".join(parameter_status(name, value) for name, value in status.items())
+    return AUTHENTICATION_OK + reported + backend_key_data(pid, key) + READY[b"I"[0]]
+
+
 def authentication_sasl(mechanisms: Sequence[str]) -> bytes:
     """AuthenticationSASL: offer *mechanisms*, best first."""
     return message(b"R", struct.pack("!I", 10) + b"".join(m.encode() + b"\0" for m in mechanisms) + b"\0")

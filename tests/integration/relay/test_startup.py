@@ -169,7 +169,6 @@ async def test_a_login_without_a_user_or_of_another_protocol_is_refused(relay: R
     for packet, sqlstate in (
         (startup.startup_packet({"database": TRANSACTION}), "28000"),
         ((8).to_bytes(4, "big") + (2 << 16).to_bytes(4, "big"), "0A000"),
-        (startup.startup_packet({"user": "postgres", "replication": "true"}), "0A000"),
     ):
         raw = await Raw.dial(relay.port)
         raw.send(packet)
