@@ -138,6 +138,8 @@ class Runner:
             _say(f"can't run {self._argv[0]}: {error.strerror}")
             return Exit.CANNOT_RUN
         self._child = child
+        if self._ended_by is not None:
+            _signal_group(child, self._ended_by)  # it came in between: nobody else would pass it on
         try:
             return self._watch(child, holding)
         finally:

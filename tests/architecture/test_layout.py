@@ -75,6 +75,6 @@ def test_every_module_says_what_it_is(module: Path) -> None:
 
 def test_test_modules_mirror_packages_that_exist() -> None:
     unit = ROOT / "tests" / "unit"
-    beside = {"bench", "support"}
+    beside = {"bench", "soak", "support"}
     folders = {path.relative_to(unit) for path in unit.iterdir() if any(path.glob("test_*.py"))}
     assert folders - {Path(name) for name in beside} <= set(PACKAGES)

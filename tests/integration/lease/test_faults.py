@@ -214,7 +214,7 @@ async def test_statement_that_is_not_answered_is_given_up_in_time_and_its_connec
     assert isinstance(await store.renew(term, deadline=soon()), Renewed)
 
 
-async def test_odd_defaults_of_the_role_change_nothing(
+async def test_fault_21_odd_defaults_of_the_role_change_nothing(
     make_store: MakeStore, store: LeaseStore, database: Database
 ) -> None:
     role = f"odd_{uuid4().hex[:8]}"
