@@ -38,6 +38,7 @@ class AsyncHolding:
         ttl_seconds: float = 15.0,
         wait_seconds: float | None = None,
         metadata: Mapping[str, object] | None = None,
+        slots: int = 1,
     ) -> None:
         self.name: Final = name
         self.holder: Final = holder or default_holder()
@@ -45,6 +46,7 @@ class AsyncHolding:
         self._client: Final = client.another()
         self._wait_seconds: Final = wait_seconds
         self._metadata: Final = metadata
+        self._slots: Final = slots
         self._term: Term | None = None
         self._lost = False
         self._body: asyncio.Task[object] | None = None
@@ -79,7 +81,8 @@ class AsyncHolding:
             if pause is None:
                 assert isinstance(outcome, Term), "elected without a term"
                 return outcome
-            runs = runs_for(outcome)
+            # Of several slots any may become free: there is no one release to wait for.
+            runs = runs_for(outcome) if self._slots == 1 else None
             if runs is not None and await self._in_thread(self._wait_until_free, runs) is None:
                 pause = candidate.spread()
             await asyncio.sleep(pause)
@@ -103,6 +106,7 @@ class AsyncHolding:
                 ttl_seconds=self.ttl_seconds,
                 request_id=request_id,
                 metadata=self._metadata,
+                slots=self._slots,
             )
         except PoolguardError as error:
             return error
@@ -129,12 +133,25 @@ class AsyncHolding:
         return not self._lost and self.term.trusted
 
     async def _keep(self) -> None:
+        left = False
+        try:
+            await self._renew_until_lost()
+        except asyncio.CancelledError:
+            left = True
+            raise
+        finally:
+            if not left:
+                self._lost = True
+                if self._body is not None:
+                    self._body.cancel()
+
+    async def _renew_until_lost(self) -> None:
         pause = renew_after(self.ttl_seconds)
         while True:
             await asyncio.sleep(max(0.0, min(pause, self.term.remaining_seconds())))
             remaining = self.term.remaining_seconds()
             if remaining <= 0:
-                break
+                return
             try:
                 async with asyncio.timeout(remaining):
                     self._term = await asyncio.to_thread(
@@ -142,12 +159,9 @@ class AsyncHolding:
                     )
                 pause = renew_after(self.ttl_seconds)
             except LeaseLost:
-                break
+                return
             except (PoolguardError, TimeoutError):
                 pause = retry_after(self.term.remaining_seconds())
-        self._lost = True
-        if self._body is not None:
-            self._body.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -58,10 +58,12 @@ class LeaseClient:
         ttl_seconds: float | None = None,
         request_id: str | None = None,
         metadata: Mapping[str, object] | None = None,
+        slots: int = 1,
         timeout: float | None = None,
     ) -> Term:
-        """Begin a term. After LeaseUnknown repeat it with the same *request_id*: that finds the term if there is one.
+        """Begin a term; of *slots* that may run at once any one, and the term's name tells which.
 
+        After LeaseUnknown repeat it with the same *request_id*: that finds the term if there is one.
         Raises LeaseHeld (another term runs; it says for how long), LeaseLost (this request_id had its term).
         """
         body: dict[str, object] = {"holderIdentity": holder, "requestId": request_id or str(uuid4())}
@@ -69,6 +71,8 @@ class LeaseClient:
             body["leaseDurationSeconds"] = ttl_seconds
         if metadata is not None:
             body["metadata"] = metadata
+        if slots != 1:
+            body["slots"] = slots
         sent_at = boottime()
         return _term(self._ask("PUT", path_of("v1/leases", name), body, timeout=timeout), sent_at)
 
@@ -91,11 +95,20 @@ class LeaseClient:
         ttl_seconds: float = 15.0,
         wait_seconds: float | None = None,
         metadata: Mapping[str, object] | None = None,
+        slots: int = 1,
     ) -> "Holding":
         """Hold a lease for the length of a `with`: see `Holding`."""
         from poolguard.client.holding import Holding
 
-        return Holding(self, name, holder=holder, ttl_seconds=ttl_seconds, wait_seconds=wait_seconds, metadata=metadata)
+        return Holding(
+            self,
+            name,
+            holder=holder,
+            ttl_seconds=ttl_seconds,
+            wait_seconds=wait_seconds,
+            metadata=metadata,
+            slots=slots,
+        )
 
     def hold_async(
         self,
@@ -105,12 +118,19 @@ class LeaseClient:
         ttl_seconds: float = 15.0,
         wait_seconds: float | None = None,
         metadata: Mapping[str, object] | None = None,
+        slots: int = 1,
     ) -> "AsyncHolding":
         """Hold a lease for the length of an `async with`: see `AsyncHolding`."""
         from poolguard.client.async_holding import AsyncHolding
 
         return AsyncHolding(
-            self, name, holder=holder, ttl_seconds=ttl_seconds, wait_seconds=wait_seconds, metadata=metadata
+            self,
+            name,
+            holder=holder,
+            ttl_seconds=ttl_seconds,
+            wait_seconds=wait_seconds,
+            metadata=metadata,
+            slots=slots,
         )
 
     # As anybody

@@ -40,6 +40,7 @@ class Holding:
         ttl_seconds: float = 15.0,
         wait_seconds: float | None = None,
         metadata: Mapping[str, object] | None = None,
+        slots: int = 1,
         on_change: Callable[["Holding"], None] | None = None,
     ) -> None:
         self.name: Final = name
@@ -50,6 +51,7 @@ class Holding:
         self._client: Final = client.another()
         self._wait_seconds: Final = wait_seconds
         self._metadata: Final = metadata
+        self._slots: Final = slots
         self._on_change: Final = on_change or (lambda _: None)
         self._leave: Final = threading.Event()
         self._term: Term | None = None
@@ -87,7 +89,8 @@ class Holding:
             left = float("inf") if deadline is None else deadline - boottime()
             if left <= 0:
                 raise TimeoutError(f"lease {self.name!r} was not had within {self._wait_seconds:g} s")
-            runs = runs_for(outcome)
+            # Of several slots any may become free: there is no one release to wait for.
+            runs = runs_for(outcome) if self._slots == 1 else None
             if runs is not None and self._released(min(runs, left)):
                 pause = candidate.spread()
             if self._leave.wait(min(pause, left)):
@@ -108,6 +111,7 @@ class Holding:
                 ttl_seconds=self.ttl_seconds,
                 request_id=request_id,
                 metadata=self._metadata,
+                slots=self._slots,
             )
         except PoolguardError as error:
             return error

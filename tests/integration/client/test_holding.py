@@ -70,6 +70,16 @@ def test_a_term_that_is_ended_from_outside_is_lost_at_the_next_renewal(sidecar: 
             held.check()
 
 
+def test_as_many_hold_at_once_as_there_are_slots(sidecar: Sidecar) -> None:
+    with sidecar.client() as client:
+        with client.hold("slots", holder="one", slots=2) as one, client.hold("slots", holder="two", slots=2) as two:
+            assert {one.term.name, two.term.name} == {"slots/0", "slots/1"}
+            with pytest.raises(TimeoutError):
+                client.hold("slots", holder="three", slots=2, wait_seconds=0.1).start()
+        with client.hold("slots", holder="three", slots=2, wait_seconds=10) as three:
+            assert three.term.name in {"slots/0", "slots/1"}
+
+
 def test_a_request_that_is_wrong_is_told_at_once(sidecar: Sidecar) -> None:
     with pytest.raises(InvalidLease, match="leaseDurationSeconds"), sidecar.client() as client:
         client.hold("wrong", ttl_seconds=0.5).start()
