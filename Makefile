@@ -10,7 +10,7 @@ CODE   := poolguard tests bench
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test cases check bench lease-soak format clean
+.PHONY: help run demo test races cases check bench lease-soak format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ demo: $(STAMP) ## leaked transactions, the guard and a lease at work, in under a
 
 test: $(STAMP) ## all tests (ARGS="-k name", ARGS="--pg-dsn postgresql://..." for another PostgreSQL)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+races: $(STAMP) ## 1,000 races of a cancel or rollback with the client's next message, of each kind
+	@POOLGUARD_RACES=1000 $(BIN)/python -m pytest tests/integration/relay/test_races.py $(ARGS)
 
 cases: $(STAMP) ## the wire cases, each with the tests that hold it
 	@$(BIN)/python -m tests.support.wire_cases

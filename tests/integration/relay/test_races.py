@@ -151,7 +151,7 @@ async def test_a_rollback_and_the_clients_next_message(database: Database) -> No
 
 @pytest.mark.timeout(300)
 async def test_a_cancel_and_the_clients_next_statement(database: Database) -> None:
-    """K5: a cancel by the guard hits the statement that was judged, or nothing: never the next one, of whomever."""
+    """K2: a cancel by the guard hits the statement that was judged, or nothing: never the next one, of whomever."""
     chance = random.Random(SEED)
     hit = missed = 0
     async with crowded(database) as (relay, victim, _):

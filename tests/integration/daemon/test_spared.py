@@ -1,0 +1,195 @@
+"""Under a policy that ends everything at once: what is never ended, and what is left when something is."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from poolguard.demo.postgres import EmbeddedPostgres
+from tests.integration.daemon.conftest import Run
+from tests.support.cluster import Database
+from tests.support.daemon import Connection, Daemon
+from tests.support.eventually import eventually
+
+RUTHLESS: Final = {
+    "idle_in_transaction": {"rollback": "100ms", "terminate": "1s"},
+    "transaction_age": {"cancel": "100ms", "rollback": "100ms", "terminate": "1s"},
+    "statement_age": {"cancel": "100ms", "terminate": "1s"},
+    "budget": {"kills_per_minute": 1000, "max_share_of_pool": 1.0},
+}
+
+
+@pytest.fixture
+def daemon(run: Run, settings: dict[str, Any], database: Database) -> Daemon:
+    settings["policies"]["ruthless"] = RUTHLESS
+    settings["pools"]["app"]["policy"] = "ruthless"
+    settings["pools"]["app"]["size"] = 4
+    with database.connect() as admin:
+        admin.execute("create table t (a int); insert into t select generate_series(1, 1000)")
+    return run(settings)
+
+
+def spared(daemon: Daemon, reason: str) -> bool:
+    """Whether the guard has told that it left something alone for that reason."""
+    found = daemon.get("/v1/incidents?outcome=spared")["incidents"]
+    return any(incident["spared_by"] == reason for incident in found)
+
+
+@contextmanager
+def blocking(database: Database) -> Iterator[Connection]:
+    """A transaction beside poolguard that has touched the table."""
+    with psycopg.connect(database.url) as other:
+        other.execute("update t set a = a where a = 1")
+        yield other
+        other.rollback()
+
+
+def run_statement(daemon: Daemon, *statements: str) -> BaseException | None:
+    with daemon.connect(autocommit=True) as client:
+        try:
+            for statement in statements:
+                client.execute(statement.encode())
+        except psycopg.Error as error:
+            return error
+    return None
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("create index concurrently i on t (a)", "statement_class"),
+        ("alter table t add column b int", "statement_class"),
+        ("vacuum full t", "statement_class"),
+    ],
+)
+def test_ddl_and_vacuum_wait_as_long_as_they_must(
+    daemon: Daemon, database: Database, statement: str, reason: str
+) -> None:
+    """Supervision: what costs more than the wait for it is told, and never ended."""
+    with ThreadPoolExecutor(1) as threads:
+        with blocking(database):
+            waiting = threads.submit(run_statement, daemon, statement)
+            eventually(lambda: spared(daemon, reason))
+            assert not waiting.done()
+        assert waiting.result(timeout=10) is None
+    if "concurrently" in statement:
+        with database.connect() as admin:
+            assert admin.execute("select indisvalid from pg_index where indexrelid = 'i'::regclass").fetchone() == (
+                True,
+            )
+
+
+def test_whoever_has_lifted_the_timeouts_is_left_alone(daemon: Daemon, database: Database) -> None:
+    """As the scripts of pg_dump and pg_restore do."""
+    with ThreadPoolExecutor(1) as threads:
+        with blocking(database):
+            lifted = "set statement_timeout = 0", "set idle_in_transaction_session_timeout = 0"
+            waiting = threads.submit(run_statement, daemon, *lifted, "update t set a = a where a = 1")
+            eventually(lambda: spared(daemon, "zero_timeout"))
+            assert not waiting.done()
+        assert waiting.result(timeout=10) is None
+
+
+def test_a_commit_on_its_way_is_never_cut(daemon: Daemon, pg_control: EmbeddedPostgres) -> None:
+    """One that waits for a standby: cancelled, it would be kept here and reported as if nothing were wrong."""
+    with pg_control.connect() as admin:
+        admin.autocommit = True
+        admin.execute("alter system set synchronous_standby_names = 'nobody'")
+        pg_control.reload()
+        try:
+            eventually(lambda: admin.execute("show synchronous_standby_names").fetchone() == ("nobody",))
+            with ThreadPoolExecutor(1) as threads:
+                waiting = threads.submit(run_statement, daemon, "begin", "insert into t values (0)", "commit")
+                committing = eventually(lambda: daemon.get("/v1/transactions?state=active")["transactions"])[0]
+                eventually(lambda: daemon.get(f"/v1/transactions/{committing['id']}")["state_seconds"] > 1.5)
+                assert not waiting.done()
+                admin.execute("alter system reset synchronous_standby_names")
+                pg_control.reload()
+                assert waiting.result(timeout=10) is None
+        finally:
+            admin.execute("alter system reset synchronous_standby_names")
+            pg_control.reload()
+    assert daemon.metric("poolguard_policy_actions_total", action="cancel", outcome="done") == 0
+
+
+def test_a_job_that_was_just_taken_is_not_failed_by_us(daemon: Daemon) -> None:
+    with daemon.connect() as worker:
+        worker.execute("select a from t order by a limit 1 for update skip locked")
+        eventually(lambda: spared(daemon, "job_pop"))
+        worker.execute("update t set a = -1 where a = 1")
+        worker.commit()
+
+
+def test_a_terminated_statement_is_gone_with_its_locks(run: Run, settings: dict[str, Any], database: Database) -> None:
+    """Closing the socket alone would leave it running: nobody reads a socket in the middle of a statement."""
+    settings["policies"]["ruthless"] = {"statement_age": {"terminate": "200ms"}}
+    settings["pools"]["app"]["policy"] = "ruthless"
+    with database.connect() as admin:
+        admin.execute("create table t (a int); insert into t values (1)")
+    daemon = run(settings)
+    statements = "update t set a = 2; select pg_sleep(600)"
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(run_statement, daemon, statements)
+        assert isinstance(ended.result(timeout=20), psycopg.errors.TransactionTimeout)
+    with database.connect() as admin:
+        admin.execute("set lock_timeout = '5s'")
+        assert admin.execute("update t set a = 3 returning a").fetchone() == (3,)
+        left = "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()"
+        eventually(lambda: admin.execute(left).fetchone() == (0,))
+
+
+def test_the_sixth_kill_in_a_minute_is_not_done_and_said_loudly(run: Run, settings: dict[str, Any]) -> None:
+    settings["policies"]["short"] = {
+        "idle_in_transaction": {"rollback": "100ms"},
+        "budget": {"kills_per_minute": 5, "max_share_of_pool": 1.0},
+    }
+    settings["pools"]["app"] |= {"policy": "short", "size": 10}
+    daemon = run(settings)
+    clients = [daemon.connect() for _ in range(6)]
+    barrier = threading.Barrier(6)
+
+    def leak(client: Connection) -> None:
+        barrier.wait(10)
+        client.execute("select 1")
+
+    try:
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(leak, clients))
+        withheld = eventually(lambda: daemon.get("/v1/incidents?outcome=budget")["incidents"])
+        assert len(withheld) == 1
+        assert withheld[0]["kills_left"] == 0
+        assert daemon.get("/v1/incidents?outcome=done&action=rollback")["total"] == 5
+        assert daemon.pool("app")["held"] == 1
+        assert daemon.told(
+            "the guard's budget is used up: what is due is left alone until time passes or a person acts"
+        )
+        assert daemon.metric("poolguard_policy_budget_spent", policy="short") == 1
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_stalled_copy_is_found_by_checkout_age(run: Run, settings: dict[str, Any], database: Database) -> None:
+    settings["policies"]["patient"] = {
+        "statement_age": {"cancel": "100ms"},
+        "checkout_age": {"terminate": "600ms"},
+    }
+    with database.connect() as admin:
+        admin.execute("create table t (a int)")
+    daemon = run(settings)
+    with (
+        daemon.connect(autocommit=True) as client,
+        client.cursor() as cursor,
+        pytest.raises(psycopg.OperationalError),
+        cursor.copy("copy t from stdin") as copy,
+    ):
+        copy.write("1\n")
+        incident = eventually(lambda: daemon.get("/v1/incidents?action=terminate&outcome=done")["incidents"])[0]
+        assert incident["rule"] == "checkout_age"
+        copy.write("2\n" * 1_000_000)
+    assert spared(daemon, "statement_class")
+    assert daemon.metric("poolguard_policy_spared_total", policy="patient", reason="statement_class") == 1
