@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from ipaddress import ip_address, ip_network
 from typing import Final
@@ -63,7 +63,7 @@ def _conditions(when: When) -> Iterator[Condition]:
     if when.statements is not None:
         yield _number("statements", when.statements, lambda case: float(case.transaction.statements))
     if when.blocking is not None:
-        yield _number("blocking", when.blocking, lambda case: float(case.transaction.blocking))
+        yield _blocking(when.blocking)
     if when.blocking_for is not None:
         yield _age("blocking_for", when.blocking_for, _blocking_seconds, floor=0.0)
     yield from _pool(when)
@@ -205,6 +205,16 @@ def _number(key: str, text: str, read: Callable[[Case], float | None]) -> Condit
         return "not known" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
     return Condition(key, text, holds, found, _since_now, watched=True)
+
+
+def _blocking(text: str) -> Condition:
+    limit = number(text)
+    asks_for_one = limit.is_floor and limit.value <= 1
+    # The longest wait says since when there has been one; since when there were more, only whoever watches can tell.
+    return replace(
+        _number("blocking", text, lambda case: float(case.transaction.blocking)),
+        held_for=lambda case: case.transaction.blocking_seconds if asks_for_one else 0.0,
+    )
 
 
 def _since_now(_: Case) -> float:

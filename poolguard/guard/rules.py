@@ -7,7 +7,8 @@ from poolguard.guard.exemptions import Exemptions, compile_exempt
 from poolguard.guard.history import Action, RuleName
 from poolguard.ledger.facts import Transaction
 from poolguard.settings import policies
-from poolguard.settings.policies import Budget, Ladder, Policy, PolicyMode, Victims
+from poolguard.settings.matching import RuleState, When
+from poolguard.settings.policies import LADDERS, Budget, IdleBlocker, Ladder, Policy, PolicyMode, Victims
 from poolguard.wire.classes import StatementClass
 
 
@@ -107,12 +108,8 @@ def compile_policy(name: str, policy: Policy, *, observe: bool = False) -> Rules
         _long_rule(rule, f"policies.{name}.rules[{index}]", mode, observe=observe)
         for index, rule in enumerate(policy.rules)
     ]
-    ladders = {measure: getattr(policy, measure.value) for measure in RuleName}
-    short_form = [
-        _short_rule(measure, ladder, f"policies.{name}.{measure.value}", mode)
-        for measure, ladder in ladders.items()
-        if ladder is not None
-    ]
+    ladders = {ladder: found for ladder in LADDERS if (found := getattr(policy, ladder)) is not None}
+    short_form = [_short_rule(ladder, found, f"policies.{name}.{ladder}", mode) for ladder, found in ladders.items()]
     rules = (*long_form, *short_form)
     return Rules(
         policy=name,
@@ -125,8 +122,13 @@ def compile_policy(name: str, policy: Policy, *, observe: bool = False) -> Rules
     )
 
 
-def _short_rule(measure: RuleName, ladder: Ladder, setting: str, mode: PolicyMode) -> Rule:
+def _short_rule(name: str, ladder: Ladder, setting: str, mode: PolicyMode) -> Rule:
     steps = _steps(ladder)
+    if isinstance(ladder, IdleBlocker):
+        states = (RuleState.IDLE_IN_TRANSACTION, RuleState.FAILED_TRANSACTION)
+        when = compile_when(When(state=states, blocking=f">={ladder.blocking}"))
+        return Rule(name=name, setting=setting, steps=steps, mode=mode, when=when)
+    measure = RuleName(name)
     soonest = min(step.at for step in steps)
     return Rule(name=measure, setting=setting, steps=steps, mode=mode, measure=measure, soonest=soonest)
 

@@ -6,14 +6,14 @@ from typing import Final
 
 from poolguard.guard.counters import GuardCounters
 from poolguard.guard.exemptions import Spared
-from poolguard.guard.history import Action, RuleName
+from poolguard.guard.history import Action
 from poolguard.ledger.hands import Outcome
 from poolguard.metrics import catalogue as c
 from poolguard.metrics.reading import Reading
 from poolguard.settings.model import Settings
-from poolguard.settings.policies import Ladder, PolicyMode
+from poolguard.settings.policies import LADDERS, Ladder, PolicyMode
 
-RULES: Final = tuple(rule.value for rule in RuleName)
+RULES: Final = LADDERS
 STEPS: Final = tuple(action.value for action in Action)
 
 

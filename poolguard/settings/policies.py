@@ -14,7 +14,7 @@ from poolguard.wire.classes import StatementClass
 Pause = Annotated[Seconds, Field(le=60)]
 """How long the guard may be told to wait after an action: what it did is remembered for a minute."""
 
-LADDERS: Final = ("idle_in_transaction", "transaction_age", "statement_age", "checkout_age")
+LADDERS: Final = ("idle_in_transaction", "idle_blocker", "transaction_age", "statement_age", "checkout_age")
 """The short form: keys of a policy that hold a ladder. Incidents and metrics name them as rules."""
 
 
@@ -43,6 +43,14 @@ class Ladder:
         for (milder, earlier), (harsher, later) in itertools.pairwise(given):
             if earlier > later:
                 raise ValueError(f"{milder} comes after {harsher}: a milder step must not come later")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleBlocker(Ladder):
+    """A ladder for transactions that stand idle while others wait for their locks."""
+
+    __pydantic_config__: ClassVar = FORBID
+    blocking: Annotated[int, Field(ge=1)] = 1
 
 
 class Protected(StrEnum):
@@ -119,6 +127,7 @@ class Policy:
     __pydantic_config__: ClassVar = FORBID
     mode: PolicyMode = PolicyMode.ENFORCE
     idle_in_transaction: Ladder | None = None
+    idle_blocker: IdleBlocker | None = None
     transaction_age: Ladder | None = None
     statement_age: Ladder | None = None
     checkout_age: Ladder | None = None
@@ -129,8 +138,10 @@ class Policy:
     def __post_init__(self) -> None:
         # An idle backend has nothing to cancel, a running statement can't be rolled back from outside:
         # PostgreSQL docs, 55.2.8 (Canceling Requests in Progress).
-        if self.idle_in_transaction is not None and self.idle_in_transaction.cancel is not None:
-            raise ValueError("idle_in_transaction has no cancel: nothing runs; use rollback or terminate")
+        for name in ("idle_in_transaction", "idle_blocker"):
+            ladder: Ladder | None = getattr(self, name)
+            if ladder is not None and ladder.cancel is not None:
+                raise ValueError(f"{name} has no cancel: nothing runs; use rollback or terminate")
         if self.statement_age is not None and self.statement_age.rollback is not None:
             raise ValueError("statement_age has no rollback: a statement runs; use cancel or terminate")
         names = [rule.name for rule in self.rules]
@@ -147,16 +158,19 @@ def default_policies() -> dict[str, Policy]:
         # Below River's own deadline of 5 s, so that its next attempt finds a server.
         "election": Policy(
             idle_in_transaction=Ladder(warn=1.0, rollback=3.0, terminate=30.0),
+            idle_blocker=IdleBlocker(rollback=1.0),
             transaction_age=Ladder(cancel=4.0),
             checkout_age=Ladder(warn=60.0),
         ),
         "jobs": Policy(
             idle_in_transaction=Ladder(warn=30.0, rollback=120.0, terminate=600.0),
+            idle_blocker=IdleBlocker(rollback=10.0),
             transaction_age=Ladder(warn=900.0),
             checkout_age=Ladder(warn=1800.0),
         ),
         "app": Policy(
             idle_in_transaction=Ladder(warn=10.0, rollback=60.0, terminate=300.0),
+            idle_blocker=IdleBlocker(rollback=10.0),
             transaction_age=Ladder(warn=300.0),
             statement_age=Ladder(warn=60.0),
             checkout_age=Ladder(warn=600.0),

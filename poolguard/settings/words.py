@@ -104,6 +104,8 @@ WORDS: Final[Mapping[str, str]] = {
     "routes.*.pool": "Pool for the sessions that match.",
     "policies.*.mode": "enforce carries verdicts out; observe only counts and logs them.",
     **_ladder("idle_in_transaction", "the client has said nothing inside of a transaction for so long"),
+    **_ladder("idle_blocker", "the client has said nothing and others have waited for its locks for so long"),
+    "policies.*.idle_blocker.blocking": "How many sessions must wait for its locks.",
     **_ladder("transaction_age", "a transaction is open for so long"),
     **_ladder("statement_age", "one statement runs for so long"),
     **_ladder("checkout_age", "a server is held for so long, for whatever reason"),

@@ -9,6 +9,7 @@ import pytest
 from poolguard.settings.load import load
 from poolguard.settings.model import Settings
 from poolguard.settings.places import Document, read
+from poolguard.settings.policies import LADDERS
 from poolguard.settings.shape import leaves
 
 ROOT: Final = Path(__file__).parents[2]
@@ -73,7 +74,7 @@ def in_a_comment(path: str, commented: set[str]) -> bool:
     section, _, key = path.rpartition(".")
     empty = ("auth.users", "routes", "pools.*.upstream", "listen.clients.tls")
     comments = "\n".join(re.findall(r"#.*", FILE.read_text()))
-    is_step = section.rpartition(".")[2] in ("idle_in_transaction", "transaction_age", "statement_age", "checkout_age")
+    is_step = section.rpartition(".")[2] in LADDERS
     belongs = is_step and (section in commented)
     return (belongs or path.startswith(empty)) and re.search(rf"\b{key}\b", comments) is not None
 

@@ -12,7 +12,7 @@ from poolguard.guard.rules import compile_policy
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
 from poolguard.settings.load import parse
-from poolguard.settings.policies import Policy, PolicyMode
+from poolguard.settings.policies import IdleBlocker, Policy, PolicyMode
 from tests.unit.guard.builders import LADDERS, NOW, active, idle
 
 WARN, CANCEL, ROLLBACK, TERMINATE = Action
@@ -136,3 +136,16 @@ def test_without_the_pools_state_no_key_about_it_holds() -> None:
     rules = compile_policy("app", policy(PRESSED))
     assert rules.asks_pool
     assert steps(judge_case(Case(reading(100.0)), rules, History(), NOW)) == []
+
+
+def test_an_idle_blocker_is_one_that_stands_idle_while_others_wait() -> None:
+    rules = compile_policy("app", Policy(idle_blocker=IdleBlocker(warn=2.0, rollback=10.0)))
+    story = [
+        (reading(99.0), []),
+        (reading(99.0, blocking=1, blocking_seconds=1.9), []),
+        (reading(99.0, blocking=1, blocking_seconds=2.0), [("idle_blocker", WARN)]),
+        (reading(9.9, blocking=1, blocking_seconds=30.0), [("idle_blocker", WARN)]),
+        (reading(10.0, blocking=1, blocking_seconds=30.0), [("idle_blocker", ROLLBACK)]),
+        (active(99.0, blocking=1, blocking_seconds=30.0), []),
+    ]
+    assert [steps(judge(facts, rules, History(), NOW)) for facts, _ in story] == [due for _, due in story]

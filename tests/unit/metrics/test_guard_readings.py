@@ -44,7 +44,7 @@ def test_matches_are_there_for_every_rule_and_mode() -> None:
 
     matches = told(c.POLICY_MATCHES, guard)
 
-    assert len(matches) == 8
+    assert len(matches) == 10
     assert matches["statement_age", "observe"] == 2
 
 
