@@ -32,6 +32,10 @@ class Guest(Protocol):
         """A ParameterStatus came that is poolguard's doing."""
         ...
 
+    def swallowed(self, tag: bytes) -> None:
+        """A query of poolguard's own, behind which a RESETTING stands, is complete; *tag* of its CommandComplete."""
+        ...
+
     def reset_over(self, status: int) -> None:
         """What a RESETTING stood behind is done, and the client has not been told that by ReadyForQuery."""
         ...

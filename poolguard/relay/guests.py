@@ -62,6 +62,9 @@ class Nobody:
     def parameter_given(self, name: str, value: str) -> None:
         """Nobody is told."""
 
+    def swallowed(self, tag: bytes) -> None:
+        """Nobody asks."""
+
     def reset_over(self, status: int) -> None:
         """Nobody has values of its own."""
         self.settled(status, 0.0)

@@ -19,6 +19,10 @@ _MAY_LOCK: Final = frozenset((Pin.ADVISORY_LOCK, Pin.UNREAD))
 _HARMLESS: Final = frozenset((Pin.SEQUENCE,))
 """What meets nobody else, if it is lost."""
 _STRINGS: Final = "standard_conforming_strings"
+_LOCKS_LEFT: Final = messages.query(
+    "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() LIMIT 1"
+)
+"""Asked outside of a transaction, where only those of the session can be left."""
 _FORGET_SEQUENCES: Final = messages.query("DISCARD SEQUENCES")
 
 
@@ -41,6 +45,10 @@ class Keeping(SessionState):
         """Take what the client has said meanwhile."""
         raise NotImplementedError
 
+    def hold(self, data: bytes) -> None:
+        """Keep *data* while the session waits."""
+        raise NotImplementedError
+
     # Pins.
 
     def heed(self, verdict: Verdict, server: Server, *, first: bool = False) -> bytes:
@@ -58,6 +66,8 @@ class Keeping(SessionState):
             if Pin.SET in verdict.pins:
                 self.entry.remember_set()
             self._leaves(verdict.pins, server)
+        if verdict.unlocks:
+            self.unlocking = True
         if verdict.strays:
             self.strayed = (self.entry.checkout, own_context())
         if verdict.restarts:
@@ -66,6 +76,12 @@ class Keeping(SessionState):
             server.applied = None
         if server.status == FAILED and not server.replies:
             return ahead  # PostgreSQL refuses what follows
+        if verdict.forgets or verdict.resets:
+            self._takes_back(verdict, server)
+        return ahead
+
+    def _takes_back(self, verdict: Verdict, server: Server) -> None:
+        """Statements that are forgotten, parameters that go back to their beginning."""
         if verdict.forgets:
             self.statements.clear()
             server.known.clear()
@@ -75,7 +91,6 @@ class Keeping(SessionState):
                 self.restores |= verdict.resets
             elif verdict.resets_all:
                 self.wanted = self.at_login
-        return ahead
 
     def forbidden(self, verdict: Verdict) -> Reply | None:
         """The reply of what must fail in a statement's place, if the pool's setting refuses what it leaves behind."""
@@ -112,6 +127,30 @@ class Keeping(SessionState):
         """A Query that ends *pins* is about to be sent; they have ended when it succeeds outside of a transaction."""
         if self.pins and server.status == IDLE and not server.replies and not self.unsynced:
             self.freeing = pins
+
+    def asks_for_locks(self) -> bool:
+        """If nothing but locks pins, ask PostgreSQL whether any is left; True if it is asked, and all else waits."""
+        self.unlocking = False
+        server = self.server
+        if self.pins != {Pin.ADVISORY_LOCK} or self.pool.settings.mode is PoolMode.SESSION or server is None:
+            return False
+        self.probe, self.held, self.gate = b"", b"", self.hold
+        server.replies += (SWALLOW, RESETTING)
+        server.unnamed = None
+        server.write(_LOCKS_LEFT)
+        return True
+
+    def swallowed(self, tag: bytes) -> None:
+        """See pipe.Guest."""
+        if self.probe is not None:
+            self.probe = tag
+
+    def _probed(self, status: int) -> None:
+        if self.probe == b"SELECT 0":
+            self.freeing = frozenset((Pin.ADVISORY_LOCK,))
+        self.probe = None
+        self.settled(status, monotonic())
+        self.go_on()
 
     def freed(self) -> bool:
         """That Query has succeeded; True if nothing pins any more."""
@@ -154,6 +193,9 @@ class Keeping(SessionState):
 
     def reset_over(self, status: int) -> None:
         """See pipe.Guest: first of the RESET itself, then of what gave the client its own values again."""
+        if self.probe is not None:
+            self._probed(status)
+            return
         server = self.server
         assert server is not None, "a RESET without a server"
         assert self.resetting is not None, "no RESET is under way"

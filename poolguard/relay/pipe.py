@@ -46,7 +46,7 @@ IDLE, IN_TRANSACTION, FAILED = b"ITE"
 length_at: Final = struct.Struct("!I").unpack_from
 """The four bytes of a message's length, as a tuple of one."""
 _header: Final = struct.Struct("!BI").unpack_from
-_READY, _ERROR, _COPY_IN = b"ZEG"
+_READY, _ERROR, _COPY_IN, _COMPLETE = b"ZEGC"
 _UNBOUNDED: Final = b"DdV"
 """Rows, COPY data and the results of function calls: passed on in parts."""
 
@@ -242,6 +242,8 @@ class ServerPipe(Writer):
                         replies.popleft()
                         resetting = True
                     settled = not replies
+                elif replies[-1] is RESETTING and tag == _COMPLETE:
+                    guest.swallowed(data[position + 5 : end - 1])
                 elif _WATCHED[tag]:
                     if tag not in _FROM_SERVER:
                         self.violated(f"message of type {tag}")

@@ -117,6 +117,8 @@ class Session(Waiting):
         entry.phase_since = now
         if status == IDLE:
             entry.phase = _PHASE_PINNED
+            if self.unlocking and self.asks_for_locks():
+                return
             if self.gate is None:
                 self.gate = self.wake
             if self.draining:

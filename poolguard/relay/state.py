@@ -75,6 +75,7 @@ class SessionState(ClientPipe):
         "pin",
         "pins",
         "pool",
+        "probe",
         "reading",
         "resetting",
         "restored",
@@ -84,6 +85,7 @@ class SessionState(ClientPipe):
         "stranger",
         "strayed",
         "undo",
+        "unlocking",
         "verdicts",
         "wanted",
     )
@@ -122,6 +124,10 @@ class SessionState(ClientPipe):
         """Why, if not for the mode; `pin` is the first."""
         self.freeing: frozenset[Pin] = frozenset()
         """Those that have ended if what was sent succeeds."""
+        self.unlocking = False
+        """An advisory lock may have been given back, perhaps the last."""
+        self.probe: bytes | None = None
+        """While PostgreSQL is asked for the locks that are left: the answer's tag, when it has come."""
         self.ignored = False
         """The server holds state that the pool's setting does not keep: it must be cleaned before it goes on."""
         self.stranger = False

@@ -51,10 +51,6 @@ class Talk(Keeping):
         """End the session if it holds and wants nothing."""
         raise NotImplementedError
 
-    def hold(self, data: bytes) -> None:
-        """Keep *data* while the session waits."""
-        raise NotImplementedError
-
     def drop(self, data: bytes) -> None:
         """Ignore *data*."""
         raise NotImplementedError

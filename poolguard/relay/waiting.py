@@ -109,10 +109,12 @@ class Waiting(Talk):
             self.drain()
 
     def go_on(self) -> None:
-        """Take what was held back until a RESET was done."""
+        """Take what was held back while something of the session's own was done."""
         if self.held is not None and not self.closed:
             data, self.held = bytes(self.held), None
             self.read_or_not()
+            if data and self.carry:
+                data, self.carry = bytes(self.carry) + data, b""
             self.regate()
             if data:
                 self.walk(data)

@@ -57,6 +57,8 @@ class Traces:
     """Parameters that go back to what they were at the server's login, by lower-case name."""
     forgets: bool = False
     """All prepared statements are gone after it."""
+    unlocks: bool = False
+    """A session advisory lock may be given back."""
     strays: bool = False
     """What names in a statement mean may be another thing after it: search_path, role."""
 
@@ -90,12 +92,13 @@ _CALLS: Final = {
     b"setseed": Pin.SEED,
     b"pg_temp": Pin.TEMPORARY,
 }
+_UNLOCKS: Final = frozenset((b"pg_advisory_unlock", b"pg_advisory_unlock_shared", b"pg_advisory_unlock_all"))
 _TEMPORARY: Final = frozenset((b"temp", b"temporary"))
 _HEADS: Final = frozenset(
     (b"set", b"reset", b"discard", b"listen", b"load", b"prepare", b"declare", b"do", b"deallocate", b"close")
 )
 _SUSPECTS: Final = frozenset(
-    mark + word for word in (*_CALLS, *_TEMPORARY, b"set_config", b"pg_advisory_unlock_all") for mark in (b"", b'"')
+    mark + word for word in (*_CALLS, *_TEMPORARY, *_UNLOCKS, b"set_config") for mark in (b"", b'"')
 )
 """Most statements have neither such a head nor such a word, and leave nothing."""
 _BEFORE_TEMPORARY: Final = frozenset((b"create", b"replace", b"local", b"global", b"into"))
@@ -129,7 +132,13 @@ def traces(words: list[bytes], sql: bytes) -> Traces:
         pins.add(Pin.CONFIG)
     if names & _TEMPORARY and _makes_temporary(words):
         pins.add(Pin.TEMPORARY)
-    return Traces(frozenset(pins), _FREED_BY.get(tuple(words), frozenset()), forgets=words in _FORGETS, strays=strays)
+    return Traces(
+        frozenset(pins),
+        _FREED_BY.get(tuple(words), frozenset()),
+        forgets=words in _FORGETS,
+        unlocks=not _UNLOCKS.isdisjoint(names),
+        strays=strays,
+    )
 
 
 def _of_set(rest: list[bytes]) -> Traces:

@@ -49,6 +49,8 @@ class Verdict:
     """Parameters that go back to what they were at the server's login, by lower-case name; ALL_PARAMETERS for all."""
     forgets: bool = False
     """All prepared statements are gone after it."""
+    unlocks: bool = False
+    """A session advisory lock may be given back."""
     strays: bool = False
     """What names in a statement mean may be another thing after it: search_path, role."""
     restarts: bool = False
@@ -139,6 +141,7 @@ def _verdict(found: Sequence[Traces], kind: Kind = Kind.OTHER, name: bytes = b""
         only_ends=not pins and kind in (Kind.COMMIT, Kind.ROLLBACK, Kind.BEGIN),
         resets=frozenset(parameter for each in found for parameter in each.resets),
         forgets=any(each.forgets for each in found),
+        unlocks=any(each.unlocks for each in found),
         strays=any(each.strays for each in found),
         restarts=restarts,
     )

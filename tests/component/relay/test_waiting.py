@@ -160,3 +160,17 @@ async def test_an_unreachable_postgresql_is_named_in_the_refusal(house: House) -
     (error,) = errors(await again.ask(query("SELECT 1")))
     assert error["C"] == "53300"
     assert "PostgreSQL does not answer" in error["M"]
+
+
+@pytest.mark.parametrize("check", [";", "SELECT 1", "-- ping"])
+async def test_a_check_query_tells_the_truth_about_postgresql(house: House, check: str) -> None:
+    """F4: nothing that a health check sends is answered without PostgreSQL."""
+    house.unreachable = True
+    house.pool.state.max_waiting = 0
+    for _ in range(2):
+        house.client().say(query("SELECT 1"))
+    await house.rest()
+    client = house.client()
+    answer = await client.ask(query(check))
+    assert (tags(answer), sqlstates(answer)) == ("EZi", ["53300"])
+    assert sqlstates(await client.ask(batch(check))) == ["53300"]

@@ -85,6 +85,33 @@ async def test_a_pin_ends_with_what_takes_its_only_reason_away(name: str, end: s
         assert relay.pool().pinned == 1
 
 
+@pytest.mark.parametrize("extended", [False, True])
+async def test_a_pin_ends_when_the_last_lock_is_given_back(extended: bool, shared_database: Database) -> None:
+    """T10: PostgreSQL is asked; what the client says meanwhile comes after."""
+    lock, unlock = "select pg_advisory_lock(79)", "select pg_advisory_unlock(79)"
+
+    def said(text: str) -> bytes:
+        return run(text) + SYNC if extended else query(text)
+
+    async with running(shared_database, both_modes(1)) as relay, connected(relay.port, TRANSACTION) as client:
+        for _ in range(2):
+            await client.ask(said(lock), said(lock), times=2)
+            received = await client.ask(said(unlock) + said("select 1"), times=2)
+            assert rows(received) == [("t",), ("1",)]
+            assert relay.pool().pinned == 1
+            received = await client.ask(query("begin") + said(unlock) + said("select 2"), times=3)
+            assert rows(received) == [("t",), ("2",)]
+            assert relay.pool().pinned == 1
+            await client.ask(query("rollback"))
+            assert rows(await client.ask(query("select 3"))) == [("3",)]
+            await relay.at_rest(sessions=1)
+            assert relay.pool().pinned == 0
+        await client.ask(said("create temp table mine ()"))
+        await client.ask(said(lock))
+        await client.ask(said(unlock))
+        assert relay.pool().pinned == 1
+
+
 async def test_a_pin_does_not_end_with_a_discard_that_failed(shared_database: Database) -> None:
     """T9: DISCARD ALL can't run beside another statement; nor does it undo what is sent behind it."""
     async with running(shared_database, both_modes(1)) as relay, connected(relay.port, TRANSACTION) as client:

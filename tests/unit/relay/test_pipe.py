@@ -36,6 +36,7 @@ class Guest:
         self.lost: PoolguardError | None = None
         self.transactions_over = 0
         self.resets: list[int] = []
+        self.tags: list[bytes] = []
 
     def deliver(self, data: bytes) -> None:
         self.heard += data
@@ -54,6 +55,9 @@ class Guest:
 
     def parameter_given(self, name: str, value: str) -> None:
         pass
+
+    def swallowed(self, tag: bytes) -> None:
+        self.tags.append(tag)
 
     def reset_over(self, status: int) -> None:
         self.resets.append(status)
@@ -306,4 +310,5 @@ def test_a_ready_for_query_behind_which_values_are_restored_is_kept_back(owed: t
     pipe = Pipe(*owed, RESETTING)
     assert pipe.hear(DONE + READY[OPEN], cut) == (b"" if SWALLOW in owed else DONE)
     assert (pipe.told.resets, pipe.told.settlements) == ([OPEN], [])
+    assert pipe.told.tags == ([b"SELECT 1"] if SWALLOW in owed else [])
     assert not pipe.replies
