@@ -13,8 +13,8 @@ from poolguard.lease.connection import Fault, LeaseConnection, configure, fault_
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_GIVE_UP_SECONDS: Final = 7.0
-"""psycopg-pool doubles the pause between attempts without a bound; after this long it is started anew: 4 s at most."""
+_GIVE_UP_SECONDS: Final = 2.0
+"""psycopg-pool doubles the pause between attempts without a bound; after this long it is started anew: 1 s at most."""
 _AWAY_PATIENCE_SECONDS: Final = 0.25
 """While PostgreSQL is known to be away, new requests are not kept waiting for it."""
 _FOREVER: Final = 10 * 365 * 86_400.0

@@ -74,6 +74,27 @@ def test_fault_4_after_a_crash_somebody_leads_within_a_term_and_a_second(
     scene.judge()
 
 
+def test_fault_4_after_a_longer_absence_somebody_leads_within_a_term_and_a_second(
+    scene: Scene, pg_control: EmbeddedPostgres
+) -> None:
+    """Pauses between attempts to connect must not grow to more than the promise allows."""
+    holder = scene.holder(scene.pod())
+    term = scene.elected(holder)
+    pg_control.stop(StopMode.IMMEDIATE)
+    away_until = boottime() + 3.3
+
+    def asked_in_vain() -> bool:
+        with pytest.raises((LeaseUnknown, LeaseUnavailable)):
+            holder.renew(term)
+        return boottime() > away_until
+
+    eventually(asked_in_vain, within=20.0, every=0.1)
+    pg_control.start()
+    scene.healed()
+    assert scene.elected(holder).token > term.token
+    scene.judge()
+
+
 @pytest.fixture
 def replicated(scene: Scene) -> Iterator[tuple[EmbeddedPostgres, Standby, str]]:
     """A primary, a standby behind a way that can be cut, and the URL under which the writer of both is found."""
