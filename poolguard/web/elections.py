@@ -37,10 +37,12 @@ class _Handlers:
         self._clock = clock
 
     async def every(self, request: web.Request) -> web.Response:
+        """The campaigns that run through this poolguard."""
         queries.only(request.query, ())
         return await reply_list("campaigns", list(self._campaigns.runs()), self._view)
 
     async def campaign(self, request: web.Request) -> web.StreamResponse:
+        """Campaign, or show that the application of the same requestId lives."""
         asked = schemas.parse_campaign(
             await queries.json_object(request, schemas.CAMPAIGN_KEYS),
             name=_name(request),
@@ -52,6 +54,7 @@ class _Handlers:
         return reply(self._view(run), status=201 if new else 200)
 
     async def withdraw(self, request: web.Request) -> web.Response:
+        """End a campaign; its term is released."""
         queries.only(request.query, schemas.WITHDRAW_KEYS)
         run = self._campaigns.get(terms.check_name(_name(request)), schemas.parse_withdraw(request.query))
         if run is not None:
@@ -59,6 +62,7 @@ class _Handlers:
         return web.Response(status=204)
 
     async def step_down(self, request: web.Request) -> web.Response:
+        """End the term in favour of others."""
         how = schemas.parse_step_down(await queries.json_object(request, schemas.STEP_DOWN_KEYS))
         name = terms.check_name(_name(request))
         asked = await self._campaigns.step_down(name, how)

@@ -43,6 +43,7 @@ class _Handlers:
         self._admin_token = admin_token
 
     async def acquire(self, request: web.Request) -> web.Response:
+        """Begin a term, or find the one that the same requestId got before."""
         wish, chosen = schemas.parse_acquire(
             await queries.json_object(request, schemas.ACQUIRE_KEYS),
             name=_name(request),
@@ -52,17 +53,20 @@ class _Handlers:
         return with_index(acquired.standing, status=201 if acquired.new else 200)
 
     async def renew(self, request: web.Request) -> web.Response:
+        """Let a term run for its whole duration again."""
         term, metadata = schemas.parse_renew(
             await queries.json_object(request, schemas.RENEW_KEYS), name=_name(request)
         )
         return with_index(await self._manager.renew(term, metadata))
 
     async def release(self, request: web.Request) -> web.Response:
+        """Give a term back."""
         queries.only(request.query, schemas.RELEASE_KEYS)
         await self._manager.release(schemas.parse_release(request.query, name=_name(request)))
         return web.Response(status=204)
 
     async def get(self, request: web.Request) -> web.Response:
+        """One lease as PostgreSQL has it; with index, once it has changed."""
         queries.only(request.query, WATCH_KEYS)
         index, seconds = parse_watch(request.query)
         name = _name(request)
@@ -71,10 +75,12 @@ class _Handlers:
         return with_index(await self._watching.one(name, index, seconds, gone=lambda: client_gone(request)))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
+        """Follow one lease."""
         queries.only(request.query, ())
         return await self._watching.events(request, _name(request))
 
     async def every(self, request: web.Request) -> web.Response:
+        """All leases by name."""
         queries.only(request.query, (*schemas.PAGE_KEYS, *WATCH_KEYS))
         after, prefix, limit = schemas.parse_page(request.query)
         index, seconds = parse_watch(request.query)
@@ -89,6 +95,7 @@ class _Handlers:
         return answer
 
     async def leader(self, request: web.Request) -> web.Response:
+        """Whether a term is held through this poolguard and trusted; from memory."""
         name = terms.check_name(_name(request))
         belief = self._manager.leader(name)
         if belief is None:
@@ -96,6 +103,7 @@ class _Handlers:
         return reply(schemas.leader(belief, self._manager.trust_seconds(belief)))
 
     async def force_release(self, request: web.Request) -> web.Response:
+        """End whatever term runs."""
         if not self._admin_token():
             raise NotAllowed("force release needs an admin token, and none is set", hint="Set auth.admin_token.")
         await self._manager.force_release(_name(request), actor=f"admin at {request.remote}")

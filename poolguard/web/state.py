@@ -1,10 +1,12 @@
-"""GET /v1/settings, and GET / for somebody who looks around."""
+"""GET /v1/settings, and GET / and /openapi.json for somebody who looks around."""
 
 from datetime import UTC, datetime
 
 from aiohttp import web
 
 from poolguard import __version__
+from poolguard.web.lease_operations import OPERATIONS, SCHEMAS
+from poolguard.web.openapi import Route, document
 from poolguard.web.queries import only
 from poolguard.web.replies import reply
 from poolguard.web.sources import CONTROL
@@ -36,4 +38,18 @@ async def get_index(request: web.Request) -> web.Response:
     return reply({"poolguard": __version__, "paths": dict(sorted(paths.items()))})
 
 
-ROUTES = (web.get("/", get_index), web.get("/v1/settings", get_settings))
+async def get_openapi(request: web.Request) -> web.Response:
+    """What there is, for programs: OpenAPI."""
+    routes = [
+        Route(route.method, route.resource.canonical, _summary(route.handler.__doc__))
+        for route in request.app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    ]
+    return reply(document(routes, version=__version__, operations=OPERATIONS, schemas=SCHEMAS))
+
+
+def _summary(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n")[0].rstrip(".")
+
+
+ROUTES = (web.get("/openapi.json", get_openapi), web.get("/", get_index), web.get("/v1/settings", get_settings))

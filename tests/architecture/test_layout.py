@@ -30,6 +30,7 @@ WITHOUT_TESTS: Final = {
     "pool/snapshot.py": "a record; tests of pool compare whole snapshots",
     "relay/guests.py": "tests/unit/relay/test_server.py and tests/property/relay are their guests",
     "settings/reference.py": "tests/architecture/test_docs.py compares it with docs/settings.md",
+    "web/lease_operations.py": "a table; tests/unit/web/test_openapi.py compares it with the handlers",
     "web/sources.py": "records and a protocol",
 }
 """Modules that have no test file of their name, and why that is right."""

@@ -9,6 +9,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "http.md"
 
 CONTRACT = {
     "GET /",
+    "GET /openapi.json",
     "GET /v1/pools",
     "GET /v1/pools/{name}",
     "GET /v1/sessions",
