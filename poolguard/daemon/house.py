@@ -11,6 +11,7 @@ from poolguard.aio.clock import SystemClock
 from poolguard.aio.service import Service
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
+from poolguard.core.errors import InvalidLease, SettingsError
 from poolguard.daemon.doors import make_door
 from poolguard.daemon.services import Services
 from poolguard.daemon.targets import Targets
@@ -21,6 +22,7 @@ from poolguard.guard.guard import Guard
 from poolguard.guard.locks.observer import Observer
 from poolguard.guard.locks.state import LockState
 from poolguard.lease.campaigns import Campaigns
+from poolguard.lease.candidate import Candidate
 from poolguard.lease.ear import Ear
 from poolguard.lease.manager import LeaseManager
 from poolguard.lease.store import LeaseStore
@@ -39,6 +41,7 @@ from poolguard.settings.load import Loaded
 from poolguard.settings.model import Settings
 from poolguard.web.app import control_app, metrics_app
 from poolguard.web.elections import election_routes
+from poolguard.web.elector import elector_app
 from poolguard.web.hosts import OwnNames
 from poolguard.web.leases import lease_routes
 from poolguard.web.readiness import LeaseStore as LeaseState
@@ -109,7 +112,7 @@ class House:
         if self.observer is not None:
             parts.insert(1, self.observer)
         first = [part for part in (self.leases, self.campaigns) if part is not None]
-        self._services: Final = Services([*first, *parts])
+        self._services: Final = Services([*first, *parts, *self._make_elector(settings)])
 
     def door_of(self, settings: Settings) -> Door:
         """Who may log in by *settings*; costs 2 ms for each plain password."""
@@ -176,6 +179,25 @@ class House:
         if not settings.leases.listen:
             return LeaseManager(store, settings.leases, self.clock)
         return LeaseManager(store, settings.leases, self.clock, lambda heard: Ear(conninfo, self.clock, heard))
+
+    def _make_elector(self, settings: Settings) -> list[Service]:
+        wanted = settings.leases.elector
+        if wanted is None or self.campaigns is None:
+            return []
+        try:
+            candidate = Candidate(
+                self.campaigns,
+                self.clock,
+                election=wanted.election,
+                holder=wanted.holder or socket.gethostname(),
+                check_url=wanted.check_url,
+            )
+        except InvalidLease as error:
+            raise SettingsError(f"leases.elector: {error.message}", hint=error.hint) from None
+        server = WebServer(
+            "elector", lambda: elector_app(candidate, self.clock), self.clock, host=wanted.host, port=wanted.port
+        )
+        return [candidate, server]
 
     def _make_control(self, settings: Settings) -> WebServer:
         listen = settings.listen.control

@@ -56,6 +56,7 @@ Modules (* is pure):
 - `ear`: LISTEN, so that a look comes sooner.
 - `campaign`*: what is done next for an application that campaigns.
 - `campaigns`: does it.
+- `candidate`: poolguard campaigns by itself, for applications that only ask who leads.
 - `proof`: whether an application lives that does not say so.
 - `manager`: the service that the web calls.
 """

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 MAX_CAMPAIGNS: Final = 200
 CHECKS_PER_LIVENESS: Final = 3
 """How often a process or URL is looked at while the application may be silent."""
+CHECK_AT_LEAST_SECONDS: Final = 60.0
 
 
 @dataclass(eq=False, slots=True)
@@ -329,7 +330,8 @@ class Campaigns:
         while True:
             if run.prove is not None and await run.prove():
                 run.campaign.proven(now=self._clock.monotonic())
-            pause = max(proof.CHECK_SECONDS / 2, run.campaign.liveness_seconds / CHECKS_PER_LIVENESS)
+            often = max(proof.CHECK_SECONDS / 2, run.campaign.liveness_seconds / CHECKS_PER_LIVENESS)
+            pause = min(often, CHECK_AT_LEAST_SECONDS)
             await self._clock.sleep_until(self._clock.monotonic() + pause)
 
     def _belief_ended(self, belief: Belief) -> None:

@@ -215,6 +215,18 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elector:
+    """The old leader-elector's interface: poolguard campaigns by itself, and tells who leads."""
+
+    __pydantic_config__: ClassVar = FORBID
+    election: Name
+    holder: str = ""
+    check_url: str | None = None
+    host: str = "127.0.0.1"
+    port: Port = 4040
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leases:
     """The lease API, on connections that no pool shares."""
 
@@ -226,6 +238,7 @@ class Leases:
     default_ttl: Annotated[Seconds, Field(ge=2, le=86400)] = 15.0
     listen: bool = True
     failover_grace: bool = True
+    elector: Elector | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

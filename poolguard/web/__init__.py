@@ -39,6 +39,7 @@ long answers are rendered in slices. Answers hold fingerprints of statements, ne
 - `lease_watching`: leases as they change: the long poll and the stream of events.
 - `elections`: handlers of campaigns and step-downs.
 - `election_schemas`: their bodies and answers.
+- `elector`: / and /isLeader of the old leader-elector.
 - `openapi`: /openapi.json from the routes. Pure.
 - `lease_operations`: what it says of leases. Pure.
 - `streams`: server-sent events.

@@ -1,6 +1,7 @@
 """Leases and what hangs on them, through a whole daemon: bound sessions, resigning, PostgreSQL gone."""
 
 import signal
+import socket
 import threading
 from typing import Any
 
@@ -10,7 +11,7 @@ from psycopg import errors
 
 from poolguard.demo.postgres import EmbeddedPostgres
 from tests.integration.daemon.conftest import Run
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, Web
 from tests.support.eventually import eventually
 
 CAMPAIGN = "/v1/elections/sched/campaign"
@@ -93,3 +94,18 @@ def test_readyz_tells_when_postgresql_no_longer_answers_the_leases(
     assert daemon.metric("poolguard_lease_store_up") == 0
     pg_control.start()
     eventually(lambda: store()["ok"], within=25.0, every=0.2)
+
+
+def test_the_old_electors_interface_names_this_host_once_it_leads(run: Run, settings: dict[str, Any]) -> None:
+    settings["leases"] = {"elector": {"election": "old", "port": 0}}
+    daemon = run(settings)
+    port = next(line["port"] for line in daemon.logged("listening for HTTP") if line["listener"] == "elector")
+
+    def leads() -> bool:
+        with Web(port) as web:
+            return web.ask("GET", "/isLeader").status == 200
+
+    eventually(leads)
+    with Web(port) as web:
+        assert web.ask("GET", "/").json["name"] == socket.gethostname()
+    assert daemon.ask("GET", "/leader/old").status == 200
