@@ -83,9 +83,12 @@ async def test_a_step_down_that_is_asked_for_elsewhere_is_heard_of(make: Make) -
     await eventually_async(listens(first))
     await second.step_down("a", StepDown(hold_off_seconds=30.0))
     await eventually_async(lambda: holder.campaign.phase is Phase.WAITING, within=1.0)
-    row = await first.manager.get("a")
-    assert row.row.held_off is not None
-    assert row.row.held_off.holder == "pod-1"
+
+    async def held_off() -> str | None:
+        row = (await first.manager.get("a")).row
+        return row.held_off.holder if row.held_off is not None else None
+
+    assert await eventually_async(held_off) == "pod-1"
 
 
 async def test_without_listening_a_follower_polls(make: Make) -> None:
