@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DRIVERS := $(VENV)/.installed-interop
 CODE   := poolguard tests bench
 
 # Tests and checks in CI say how many workers they want; two is what two cores can carry beside PostgreSQL.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test races cases check bench lease-soak format clean
+.PHONY: help run demo test interop races cases check bench lease-soak format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,13 @@ demo: $(STAMP) ## leaked transactions, the guard and a lease at work, in under a
 
 test: $(STAMP) ## all tests (ARGS="-k name", ARGS="--pg-dsn postgresql://..." for another PostgreSQL)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+$(DRIVERS): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[interop]'
+	@touch $@
+
+interop: $(DRIVERS) ## drivers in Python, Go, Node, PHP and Java through poolguard (ARGS="-k pgx"); skips say what is missing
+	@$(BIN)/python -m pytest tests/interop $(ARGS)
 
 races: $(STAMP) ## 1,000 races of a cancel or rollback with the client's next message, of each kind
 	@POOLGUARD_RACES=1000 $(BIN)/python -m pytest tests/integration/relay/test_races.py $(ARGS)

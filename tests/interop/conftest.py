@@ -5,7 +5,6 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -16,7 +15,6 @@ from tests.support.daemon import Daemon
 from tests.support.running import SESSION, TRANSACTION
 
 RUN_SECONDS: Final = 120
-HERE: Final = Path(__file__).parent
 
 PATIENT: Final[Mapping[str, object]] = {"statement_age": {"warn": "10m"}}
 STRICT: Final[Mapping[str, object]] = {
@@ -27,6 +25,7 @@ POOLS: Final[Mapping[str, object]] = {
     # Fewer servers than clients, and fewer statements on a server than the programs prepare.
     TRANSACTION: {"size": 3, "wait_timeout": "20s", "prepared_statements": 20, "policy": "patient"},
     SESSION: {"size": 20, "mode": "session", "wait_timeout": "20s", "prepared_statements": 20, "policy": "patient"},
+    "election": {"size": 4, "wait_timeout": "20s", "policy": "election"},
     f"leaky_{TRANSACTION}": {"size": 3, "wait_timeout": "20s", "policy": "strict"},
     f"leaky_{SESSION}": {"size": 20, "mode": "session", "wait_timeout": "20s", "policy": "strict"},
 }
@@ -77,7 +76,9 @@ class House:
         if target == DIRECT:
             environ["INTEROP_TARGET"] = self.database.url
         else:
-            environ |= {"INTEROP_TARGET": through + target, "INTEROP_LEAKY": f"{through}leaky_{target}"}
+            environ["INTEROP_TARGET"] = through + target
+            environ["INTEROP_LEAKY"] = f"{through}leaky_{target}"
+            environ["INTEROP_ELECTION"] = f"{through}election"
         try:
             done = subprocess.run(
                 command, env=environ, capture_output=True, text=True, timeout=RUN_SECONDS, stdin=subprocess.DEVNULL
@@ -121,12 +122,3 @@ def house(pg: Server) -> Iterator[House]:
             yield House(database, daemon)
         finally:
             daemon.close()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of one driver and target stay on one worker: they read the same report."""
-    for item in items:
-        if HERE in item.path.parents and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-            driver, target = item.callspec.params["driver"], item.callspec.params["target"]
-            assert isinstance(driver, Driver)
-            item.add_marker(pytest.mark.xdist_group(f"{driver.name}-{target}"))

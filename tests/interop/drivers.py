@@ -51,6 +51,7 @@ DRIVERS: Final = (
     Driver("psql", PYTHON, "psql.py", (*BASIC, COPY, LISTEN, *LEAKED)),
     Driver("pgx", GO, "pgx", (*BASIC, COPY, LISTEN, PIPELINE, CROWD, *LEAKED)),
     Driver("lib-pq", GO, "pq", (*BASIC, COPY, LISTEN, CROWD, *LEAKED)),
+    Driver("River", GO, "river", ("work", "leader")),
     Driver("node-postgres", NODE, "pg.mjs", (*BASIC, COPY, LISTEN, CROWD, *LEAKED)),
     Driver("postgres.js", NODE, "postgresjs.mjs", (*BASIC, COPY, LISTEN, PIPELINE, CROWD, *LEAKED)),
     Driver("Prisma", NODE, "prisma.mjs", ("transactions", "prepared", "large", "reconnect", CROWD, *LEAKED)),

@@ -5,13 +5,13 @@ import pytest
 from tests.interop.conftest import House
 from tests.interop.drivers import DRIVERS, TARGETS, Driver
 
+RUNS = [pytest.param(driver, target, id=f"{driver.name}-{target}") for driver in DRIVERS for target in TARGETS]
 CASES = [
     pytest.param(driver, target, scenario, id=f"{driver.name}-{target}-{scenario}")
     for driver in DRIVERS
     for target in TARGETS
     for scenario in driver.scenarios_on(target)
 ]
-RUNS = [pytest.param(driver, target, id=f"{driver.name}-{target}") for driver in DRIVERS for target in TARGETS]
 
 
 @pytest.mark.timeout(700)

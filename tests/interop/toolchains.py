@@ -57,7 +57,7 @@ class Go:
     language: str = "go"
 
     def command(self, program: str) -> Sequence[str]:
-        need("go", "Go 1.25 or newer: https://go.dev/dl, or apt-get install golang-go")
+        need("go", "Go 1.26, or 1.21 and newer, which fetches it: https://go.dev/dl")
         with built(self.language) as folder:
             if folder.stale():
                 folder.run("go", "build", "-o", str(folder.place / "bin") + "/", "./...", cwd=HERE / "go")

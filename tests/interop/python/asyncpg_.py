@@ -68,10 +68,11 @@ async def prepared() -> None:
         same(await statement.fetchval("x"), f"x{number}")
     await clients[0].execute("CREATE TABLE changing (a int)")
     await clients[0].execute("INSERT INTO changing VALUES (1)")
-    same(await clients[0].fetch("SELECT * FROM changing"), [(1,)])
-    await clients[0].execute("ALTER TABLE changing ADD b int")
-    same(await clients[0].fetch("SELECT * FROM changing"), [(1, None)])
     for client in clients:
+        same(await client.fetch("SELECT * FROM changing"), [(1,)])
+    await clients[0].execute("ALTER TABLE changing ADD b int")
+    for client in clients:
+        same(await client.fetch("SELECT * FROM changing"), [(1, None)])
         await client.close()
 
 

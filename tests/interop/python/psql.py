@@ -31,8 +31,7 @@ class Psql:
     ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self.last_words()
         same(self._process.wait(10), self._exit_code)
 
     def tell(self, line: str) -> None:

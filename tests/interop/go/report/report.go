@@ -167,3 +167,10 @@ func (admin Admin) NothingSleeps(ctx context.Context) {
 		Got(admin.connection.Exec(ctx, "SELECT pg_sleep(0.01)"))
 	}
 }
+
+// WaitForLeader returns when River's leader is the client of that id.
+func (admin Admin) WaitForLeader(ctx context.Context, id string) {
+	for admin.value(ctx, "SELECT count(*) FROM river_leader WHERE leader_id = $1 AND expires_at > now()", id) == 0 {
+		Got(admin.connection.Exec(ctx, "SELECT pg_sleep(0.01)"))
+	}
+}
