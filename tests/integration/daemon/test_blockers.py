@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.daemon.conftest import Run
 from tests.support.cluster import Database
+from tests.support.eventually import eventually
 
 
 def test_an_idle_blocker_is_rolled_back_and_whoever_waited_goes_on(
@@ -29,7 +30,7 @@ def test_an_idle_blocker_is_rolled_back_and_whoever_waited_goes_on(
         harmless.execute("select 1")
         waiting = threads.submit(waiter.execute, "update t set a = 3 returning a")
         assert waiting.result(timeout=20).fetchone() == (3,)
-        (incident,) = daemon.get("/v1/incidents?action=rollback")["incidents"]
+        (incident,) = eventually(lambda: daemon.get("/v1/incidents?action=rollback")["incidents"])
         assert (incident["rule"], incident["outcome"]) == ("idle_blocker", "done")
         assert incident["transaction"]["application_name"] == "root"
         assert (incident["transaction"]["wrote"], incident["transaction"]["blocking"]) == (True, 1)
