@@ -47,6 +47,7 @@ from poolguard.web.leases import lease_routes
 from poolguard.web.readiness import LeaseStore as LeaseState
 from poolguard.web.server import WebServer
 from poolguard.web.sources import ControlSources, MetricsSources
+from poolguard.web.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,18 @@ class House:
             # First of all, and before a term is given back: who writes in the leader's name is stopped.
             self.leases.on_ended.append(lambda belief: self.relay.lease_ended(belief.name))
         self.campaigns: Final = Campaigns(self.leases, self.clock) if self.leases is not None else None
+        self.webhook: Final = Webhook(self.book, self.clock, lambda: self.in_force.settings.incidents.webhook)
         self.control: Final = self._make_control(settings)
         self.metrics: Final = self._make_metrics(settings)
-        parts: list[Service] = [self.loop_lag, self.watchdog, self.relay, self.guard, self.metrics, self.control]
+        parts: list[Service] = [
+            self.loop_lag,
+            self.watchdog,
+            self.webhook,
+            self.relay,
+            self.guard,
+            self.metrics,
+            self.control,
+        ]
         parts.insert(1, self.clients)
         if self.observer is not None:
             parts.insert(1, self.observer)
@@ -234,6 +244,7 @@ class House:
                 settings=self.in_force,
                 relay=self.relay.counters,
                 guard=self.guard.counters,
+                webhook=self.webhook.counters,
                 leases=self.leases.counters if self.leases is not None else None,
                 locks=self.locks if self.observer is not None else None,
                 errors=self.errors,

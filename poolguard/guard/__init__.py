@@ -47,6 +47,7 @@ Modules:
 - `wording`: errors for clients, advice and exemptions for operators.
 - `report`: from verdicts and orders to incidents.
 - `book`: the ring of incidents, its filters and its stream.
+- `digest`: which incidents are told anew.
 - `counters`: what metrics read.
 - `guard`: the sweep, and what operators do by hand.
 """

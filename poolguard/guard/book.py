@@ -120,6 +120,7 @@ class IncidentBook:
         rule: str | None = None,
         action: str | None = None,
         outcome: str | None = None,
+        application: str | None = None,
         since: float | None = None,
     ) -> Sequence[Incident]:
         """Those that match everything that is given, newest first. *since*: seconds since 1970, inclusive."""
@@ -130,6 +131,7 @@ class IncidentBook:
             and (rule is None or incident.rule == rule)
             and (action is None or incident.action == action)
             and (outcome is None or incident.outcome == outcome)
+            and (application is None or application in _applications(incident))
             and (since is None or incident.at >= since)
         ]
 
@@ -177,6 +179,12 @@ class IncidentBook:
         self._starved[pool] = (now, incident)
         self.record(incident)
         return incident
+
+
+def _applications(incident: Incident) -> set[str]:
+    """Of the transaction, and of those that held what somebody waited for."""
+    parties = (*incident.holders, *((incident.transaction,) if incident.transaction is not None else ()))
+    return {party.application_name for party in parties}
 
 
 def _holder(transaction: Transaction) -> Party:

@@ -32,3 +32,16 @@ class GuardCounters:
         """By policy and reason: transactions that are exempt, and steps left undone because such work is not ended."""
         self.exhausted_now: set[str] = set()
         """Policies whose budget withheld something in the latest sweep."""
+
+
+class WebhookCounters:
+    """What became of incidents that somebody wants to be sent."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.repeats = 0
+        """Not sent because one like it was, a moment ago."""
+        self.failed = 0
+        """Given up."""
+        self.missed = 0
+        """Lost because the queue was full."""

@@ -192,6 +192,11 @@ SPARED: Final = _counter(
     "policy",
     "reason",
 )
+WEBHOOK: Final = _counter(
+    "poolguard_webhook_incidents_total",
+    "Incidents for the webhook: sent, repeats (one like it was sent), failed (given up), missed (queue full).",
+    "outcome",
+)
 GUARD_SWEEP_FAILURES: Final = _counter(
     "poolguard_guard_sweep_failures_total", "Passes of the guard that failed: each is a bug, and is in the log."
 )

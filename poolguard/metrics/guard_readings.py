@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from poolguard.guard.counters import GuardCounters
+from poolguard.guard.counters import GuardCounters, WebhookCounters
 from poolguard.guard.exemptions import Spared
 from poolguard.guard.history import Action
 from poolguard.ledger.hands import Outcome
@@ -39,6 +39,12 @@ def guard_readings(guard: GuardCounters, settings: Settings) -> Iterator[Reading
     yield Reading(c.GUARD_SWEEP_FAILURES, (), guard.sweep_failures)
     yield Reading(c.GUARD_LATE_SWEEPS, (), guard.late_sweeps)
     yield Reading(c.GUARD_SWEEP_SECONDS, (), guard.sweep_seconds)
+
+
+def webhook_readings(webhook: WebhookCounters) -> Iterator[Reading]:
+    """What became of incidents that are sent."""
+    for outcome in ("sent", "repeats", "failed", "missed"):
+        yield Reading(c.WEBHOOK, (outcome,), getattr(webhook, outcome))
 
 
 def possible_actions(settings: Settings) -> Iterator[tuple[str, str, str, str]]:

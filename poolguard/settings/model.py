@@ -251,6 +251,32 @@ class Observer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Where incidents are sent as they come, by HTTP POST."""
+
+    __pydantic_config__: ClassVar = FORBID
+    url: str | None = None
+    secret: Annotated[str | None, Field(repr=False)] = field(default=None, repr=False)
+    secret_file: str | None = None
+    timeout: Annotated[Seconds, Field(gt=0, le=60)] = 5.0
+    repeat_after: Seconds = 60.0
+
+    def __post_init__(self) -> None:
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError("url must begin with http:// or https://")
+        if self.secret is not None and self.secret_file is not None:
+            raise ValueError("give only one of secret and secret_file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incidents:
+    """Who is told of incidents, besides the log and the API."""
+
+    __pydantic_config__: ClassVar = FORBID
+    webhook: Webhook = field(default_factory=Webhook)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on what clients can make poolguard hold."""
 
@@ -299,5 +325,6 @@ class Settings:
     policies: Mapping[Name, Policy] = field(default_factory=default_policies)
     leases: Leases = field(default_factory=Leases)
     observer: Observer = field(default_factory=Observer)
+    incidents: Incidents = field(default_factory=Incidents)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)

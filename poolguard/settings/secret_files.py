@@ -48,15 +48,20 @@ def file_reader(folder: FilePath) -> SecretReader:
 def secret_files(data: Mapping[str, object]) -> Iterator[tuple[Path, str]]:
     """Every `..._file` in plain settings *data*, with its path. Wrong types are for the model to report."""
     auth = _map(data.get("auth"))
+    webhook = _map(data.get("incidents")).get("webhook")
     places: list[tuple[Path, object]] = [(("upstream",), data.get("upstream")), (("auth",), auth)]
+    places.append((("incidents", "webhook"), webhook))
     places += [(("auth", "users", name), user) for name, user in _map(auth.get("users")).items()]
     places += [
         (("pools", name, "upstream"), _map(pool).get("upstream")) for name, pool in _map(data.get("pools")).items()
     ]
     for path, holder in places:
-        key = "admin_token_file" if path == ("auth",) else "password_file"
+        key = _KEYS.get(path, "password_file")
         if isinstance(file := _map(holder).get(key), str):
             yield (*path, key), file
+
+
+_KEYS: Final[Mapping[Path, str]] = {("auth",): "admin_token_file", ("incidents", "webhook"): "secret_file"}
 
 
 def _map(value: object) -> Mapping[str, object]:
@@ -64,7 +69,7 @@ def _map(value: object) -> Mapping[str, object]:
 
 
 def put_in(settings: Settings, secrets: Mapping[Path, str]) -> Settings:
-    """Replace the files of users and admin token by what they hold.
+    """Replace the files of users, admin token and webhook by what they hold.
 
     `upstream.password_file` stays: whoever connects reads it, so that a password can be rotated.
     """
@@ -76,7 +81,10 @@ def put_in(settings: Settings, secrets: Mapping[Path, str]) -> Settings:
     token = secrets.get(("auth", "admin_token_file"))
     if token is not None:
         auth = replace(auth, admin_token=token, admin_token_file=None)
-    return replace(settings, auth=_with_users(auth, users))
+    incidents, secret = settings.incidents, secrets.get(("incidents", "webhook", "secret_file"))
+    if secret is not None:
+        incidents = replace(incidents, webhook=replace(incidents.webhook, secret=secret, secret_file=None))
+    return replace(settings, auth=_with_users(auth, users), incidents=incidents)
 
 
 def _with_secret(user: User, secret: str | None) -> User:

@@ -14,7 +14,7 @@ from poolguard.settings.problems import Path
 Kind: TypeAlias = Any
 """A type annotation, as `typing` hands it out."""
 
-SECRETS = frozenset({"password", "admin_token", "url"})
+SECRETS = frozenset({"password", "admin_token", "secret", "url"})
 """Keys whose values are never shown. A URL may hold a password."""
 
 

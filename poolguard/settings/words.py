@@ -140,6 +140,14 @@ WORDS: Final[Mapping[str, str]] = {
     "leases.elector.port": "Their port. 0 takes any free one.",
     "observer.enabled": "Whether one connection looks at who waits for whose lock (/v1/locks, idle_blocker).",
     "observer.interval": "How long between two looks. It collects only when somebody waits.",
+    "incidents.webhook.url": "Where each incident is sent as JSON, by POST. null: nowhere.",
+    "incidents.webhook.secret": "Key of the signature in X-Poolguard-Signature (HMAC-SHA256). null: not signed.",
+    "incidents.webhook.secret_file": "File that holds it.",
+    "incidents.webhook.timeout": "How long the receiver may take to answer.",
+    "incidents.webhook.repeat_after": (
+        "An incident like one that was sent (same rule, action, outcome, application, statement) is sent again only "
+        "after so long, with the number of those between. 0s: each is sent."
+    ),
     "limits.max_clients": "Client connections at once, logged in. One more gets ERROR 53300.",
     "limits.max_logins": (
         "Connections at once that have not yet said and proven who they are. For one more, the oldest gets ERROR 53300 "

@@ -15,14 +15,18 @@ from poolguard.web.sources import CONTROL
 
 
 async def list_incidents(request: web.Request) -> web.Response:
-    """The latest incidents, newest first. Filters: pool, rule, action, outcome, since; limit and offset."""
+    """The latest incidents, newest first.
+
+    Filters: pool, rule, action, outcome, application, since; limit and offset.
+    """
     query = request.query
-    only(query, ("pool", "rule", "action", "outcome", "since", "limit", "offset"))
+    only(query, ("pool", "rule", "action", "outcome", "application", "since", "limit", "offset"))
     limit, offset = page(query)
     found = request.app[CONTROL].incidents.find(
         pool=query.get("pool"),
         rule=choice(query, "rule", _rules(request)),
         action=choice(query, "action", list(Action)),
+        application=query.get("application"),
         outcome=choice(query, "outcome", list(IncidentOutcome)),
         since=_since(query.get("since")),
     )

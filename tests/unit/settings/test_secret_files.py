@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolguard.settings.load import parse
 from poolguard.settings.model import Auth, Settings, User
 from poolguard.settings.secret_files import file_reader, put_in, secret_files, settings_hash
 
@@ -47,3 +48,10 @@ def test_the_hash_takes_every_secret_into_account() -> None:
     first, second = (dict[tuple[str | int, ...], str]({("auth", "admin_token_file"): text}) for text in ("a", "b"))
     assert settings_hash(Settings(), first) != settings_hash(Settings(), second)
     assert settings_hash(Settings(), {}) == settings_hash(Settings(), {})
+
+
+def test_the_webhooks_secret_can_stand_in_a_file() -> None:
+    text = "incidents: {webhook: {url: 'https://x', secret_file: hook}}"
+    loaded = parse(text, "f", {}, read_secret=lambda file: f"in-{file}")
+    assert loaded.settings.incidents.webhook.secret == "in-hook"
+    assert loaded.hash != parse(text, "f", {}, read_secret=lambda file: "other").hash
