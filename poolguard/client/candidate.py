@@ -10,7 +10,7 @@ from poolguard.core.errors import LeaseHeld, LeaseHeldOff, LeaseLost, LeaseUnava
 
 UNANSWERED_PAUSE_SECONDS: Final = 0.5
 """After an attempt that poolguard could not carry out, give or take a half."""
-SPREAD_SECONDS: Final = 0.05
+SPREAD_SECONDS: Final = 0.02
 _CHANCE: Final = random.SystemRandom().random
 
 

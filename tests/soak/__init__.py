@@ -8,5 +8,6 @@
 - `crowd`, `shared`: whoever exhausts the pools; the elector that starves.
 - `races`: renewals against takeovers in the moment of expiry.
 - `handover`: how long a name is without a leader.
+- `noise`: what the machine itself adds to a round trip.
 - `verdict`: what was found, as text and JSON.
 """

@@ -14,6 +14,7 @@ from poolguard.client.term import boottime
 from poolguard.core.errors import PoolguardError
 from poolguard.demo.postgres import EmbeddedPostgres
 from tests.soak.crowd import Crowd, crowding
+from tests.soak.noise import Noise, echo
 from tests.soak.shared import elector_in_a_pool, leaking
 from tests.soak.stage import pod_settings, postgres
 from tests.soak.verdict import Figure, Part, quantile
@@ -25,6 +26,8 @@ LOAD_CLIENTS: Final = 20
 TTL: Final = 15.0
 RENEW_EVERY_SECONDS: Final = 0.05
 ASK_EVERY_SECONDS: Final = 0.02
+RENEWAL_MS: Final = 25.0
+LEADER_MS: Final = 2.0
 IDLE_SHARE: Final = 0.2
 """Of the time, for comparison."""
 
@@ -52,8 +55,9 @@ def run(seconds: float, seed: int, say: Callable[[str], None]) -> Part:
     with ExitStack() as stack:
         running = stack.enter_context(postgres())
         daemon = stack.enter_context(_daemon(running))
+        noise = stack.enter_context(echo())
         elector, pool = stack.enter_context(elector_in_a_pool(running.url, SIZES["app"]))
-        idle_renewals, idle_answers = _measure(daemon.control_url, seconds * IDLE_SHARE)
+        idle_renewals, idle_answers = _measure(daemon.control_url, seconds * IDLE_SHARE, noise)
         say("idle measured")
         part.figures += idle_renewals.figures("renewal, idle", most_p99=None, none_failed=True)
         part.figures += idle_answers.figures("/leader, idle", most_p99=None, none_failed=True)
@@ -62,10 +66,16 @@ def run(seconds: float, seed: int, say: Callable[[str], None]) -> Part:
         stack.enter_context(_load(running, daemon))
         attempts, failed = elector.attempts, elector.failed
         say("everything exhausted, the relay at full load")
-        renewals, answers = _measure(daemon.control_url, seconds * (1 - IDLE_SHARE))
+        renewals, answers = _measure(daemon.control_url, seconds * (1 - IDLE_SHARE), noise)
         full = {name: daemon.pool(name) for name in SIZES}
-        part.figures += renewals.figures("renewal, exhausted", most_p99=25.0, none_failed=True)
-        part.figures += answers.figures("/leader, exhausted", most_p99=2.0, none_failed=True)
+        for what, taken, bound in (("renewal", renewals, RENEWAL_MS), ("/leader", answers, LEADER_MS)):
+            judged = noise.lets_judge(bound)
+            part.figures += taken.figures(f"{what}, exhausted", most_p99=bound if judged else None, none_failed=True)
+            if not judged:
+                part.notes.append(
+                    f"{what}: p99 is not judged (at most {bound:g} ms), the machine's own noise is too loud"
+                )
+        part.figures.append(Figure("noise of the machine: an echo, p99", noise.p99, "ms"))
         part.figures += [
             Figure(f"pool {name}: waiting", shown["waiting"], least=MAX_WAITING // 2) for name, shown in full.items()
         ]
@@ -121,7 +131,7 @@ def _load(running: EmbeddedPostgres, daemon: Daemon) -> Iterator[None]:
         process.wait()
 
 
-def _measure(url: str, seconds: float) -> tuple[Taken, Taken]:
+def _measure(url: str, seconds: float, noise: Noise) -> tuple[Taken, Taken]:
     renewals, answers = Taken(), Taken()
     finished = threading.Event()
     with LeaseClient(url) as client:
@@ -131,6 +141,7 @@ def _measure(url: str, seconds: float) -> tuple[Taken, Taken]:
         deadline = boottime() + seconds
         while boottime() < deadline:
             term = _renewed(client, term, renewals)
+            noise.ask()
             time.sleep(RENEW_EVERY_SECONDS)
         finished.set()
         asking.join(10)

@@ -41,6 +41,8 @@ class Part:
     figures: list[Figure] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     """What went wrong, in words; anything here fails the part."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader must know to make sense of the figures."""
 
     @property
     def passed(self) -> bool:
@@ -51,6 +53,7 @@ class Part:
         """For people."""
         lines = [f"{self.name}: {'passed' if self.passed else 'FAILED'}"]
         lines += [figure.line() for figure in self.figures]
+        lines += [f"note  {words}" for words in self.notes]
         lines += [f"FAIL  {words}" for words in self.broken[:_MOST_SHOWN]]
         if len(self.broken) > _MOST_SHOWN:
             lines.append(f"      and {len(self.broken) - _MOST_SHOWN} more")
@@ -71,6 +74,7 @@ def as_json(parts: Sequence[Part], **about: object) -> str:
             part.name: {
                 "passed": part.passed,
                 "broken": part.broken,
+                "notes": part.notes,
                 "figures": [
                     {
                         "name": figure.name,

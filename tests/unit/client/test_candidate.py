@@ -56,7 +56,7 @@ def test_only_a_term_that_runs_is_worth_watching() -> None:
 
 
 def test_contenders_that_hear_of_a_release_do_not_ask_in_the_same_moment() -> None:
-    assert candidate().spread() == 0.025
+    assert candidate().spread() == 0.01
 
 
 def test_a_request_that_is_wrong_is_not_repeated() -> None:

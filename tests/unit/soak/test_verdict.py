@@ -35,6 +35,12 @@ def test_a_part_tells_what_failed() -> None:
     ]
 
 
+def test_notes_are_told_and_fail_nothing() -> None:
+    part = Part("p", notes=["the machine is busy"])
+    assert part.passed
+    assert part.text() == "p: passed\nnote  the machine is busy"
+
+
 def test_what_broke_too_often_is_cut_short() -> None:
     assert Part("p", broken=["x"] * 25).text().endswith("and 5 more")
 
