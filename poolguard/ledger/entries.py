@@ -38,6 +38,7 @@ class SessionEntry:
         "application_name",
         "backend_pid",
         "began_at",
+        "channels",
         "checkout",
         "client_address",
         "connected_at",
@@ -85,6 +86,8 @@ class SessionEntry:
         """Texts of the open transaction block's latest statements, newest last."""
         self.sets: tuple[bytes, ...] = ()
         """Texts of the latest SETs of parameters that PostgreSQL does not report, newest last; each pins the server."""
+        self.channels = 0
+        """How many channels it hears by the pool's listening server."""
         self.pin = ""
         """Why the server outlives the transaction; empty for no pin."""
 

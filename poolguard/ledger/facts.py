@@ -54,6 +54,8 @@ class SessionFacts:
     transaction: TransactionId | None
     backend_pid: int
     pin: str
+    channels: int
+    """How many channels it hears by the pool's listening server."""
 
 
 def transaction_facts(entry: SessionEntry, now: float) -> Transaction:
@@ -94,4 +96,5 @@ def session_facts(entry: SessionEntry, now: float, *, holds: bool) -> SessionFac
         transaction=entry.transaction_id if holds else None,
         backend_pid=entry.backend_pid if holds else 0,
         pin=entry.pin,
+        channels=entry.channels,
     )

@@ -129,6 +129,22 @@ PROTOCOL_VIOLATIONS: Final = _counter(
 PINS: Final = _counter(
     "poolguard_pins_total", "Times that session state kept a server from going back, by reason.", "pool", "reason"
 )
+LISTENING_CLIENTS: Final = _gauge(
+    "poolguard_listening_clients", "Clients that hear channels by their pool's listening server.", "pool"
+)
+NOTIFICATIONS: Final = _counter(
+    "poolguard_notifications_total", "Notifications handed to clients that listen, one for each client.", "pool"
+)
+NOTIFICATIONS_DROPPED: Final = _counter(
+    "poolguard_notifications_dropped_total",
+    "Notifications dropped because their client neither read nor ended its transaction.",
+    "pool",
+)
+NOTIFICATION_GAPS: Final = _counter(
+    "poolguard_notification_gaps_total",
+    "Times that a listening server was lost: what was notified until it was back is missed.",
+    "pool",
+)
 SQL_ERRORS: Final = _counter(
     "poolguard_sql_errors_total",
     "Errors of PostgreSQL that went to clients. Codes that are not listed count as other.",

@@ -62,6 +62,9 @@ def ledger_readings(ledger: Ledger, pools: Sequence[PoolSnapshot], now: float) -
     for (pool, phase), number in sessions.items():
         if pool not in known:
             homeless[phase] += number
+    listening = Counter(entry.pool for entry in ledger.sessions.values() if entry.channels)
+    for name in names:
+        yield Reading(c.LISTENING_CLIENTS, (name,), listening[name])
     for phase in Phase:
         yield Reading(c.CLIENT_CONNECTIONS, (NO_POOL, phase_label(phase)), homeless[phase])
         for name in names:

@@ -38,6 +38,10 @@ def relay_readings(relay: RelayCounters, pools: Sequence[str]) -> Iterator[Readi
     yield Reading(c.PROTOCOL_VIOLATIONS, (), relay.protocol_violations_total)
     for pool_and_reason, number in relay.pins_total.items():
         yield Reading(c.PINS, pool_and_reason, number)
+    for pool in pools:
+        yield Reading(c.NOTIFICATIONS, (pool,), relay.notifications_total[pool])
+        yield Reading(c.NOTIFICATIONS_DROPPED, (pool,), relay.notifications_dropped_total[pool])
+        yield Reading(c.NOTIFICATION_GAPS, (pool,), relay.notification_gaps_total[pool])
     errors = Counter({(pool, *error_labels(sqlstate)): 0 for pool in pools for sqlstate in ALERTED})
     for (pool, sqlstate), number in relay.errors_total.items():
         errors[(pool, *error_labels(sqlstate))] += number

@@ -10,6 +10,16 @@ Who is authoritative: PostgreSQL for the state of a transaction (only the status
 `PoolState` for who has which server, the session for what its client has been told. While `Session.block` is set the
 client's transaction exists only here: begun but not yet sent (a deferred BEGIN), refused, or ended by the guard.
 
+LISTEN in a pool of mode `transaction` is not left in the server, which is another client's a moment later. Each
+pool has one listening server beside its own, opened when first needed; it hears for all. The client's LISTEN still
+runs where the client wrote it, so that tags, notices and errors are PostgreSQL's; the same transaction takes it
+back and notifies a mark, which tells the listening server, in PostgreSQL's own queue of notifications, that the
+LISTEN was committed, and when. It has listened to the channel since before. Other ways were worse: what reads
+transactions and savepoints here would guess at commits; a LISTEN left in the pooled server tells each notification
+twice. A client at rest is told at once, one in a transaction at its end, one that does not read up to a bound. What
+can't be fanned out (LISTEN among other statements of one text, another client_encoding, more than a thousand
+channels, no listening server to be had) pins instead.
+
 What a failure leads to: a client that goes leaves a server that is cleaned (cancel, ROLLBACK, DISCARD ALL as
 needed) or, where that fails, closed; a server that goes ends its session with one error; nothing is ever sent
 twice. A cancel request names a session, goes out only while that session holds a server, and the server goes to
@@ -21,8 +31,10 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `arrivals`: clients that have no session yet, and who gives way to whom.
 - `tls`: the certificate that clients are shown, and what theirs says of them.
 - `lobby`: what a pool's clients are greeted with, and which of their parameters PostgreSQL accepts.
+- `opening`: how servers are opened, and what runs on them cancelled.
 - `session`: one client's session: holding, waiting, ending.
 - `waiting`: a session that waits for a server.
+- `rest`: when a session reads and when it is at rest.
 - `talk`: what a client says, when it is not plain.
 - `keeping`: what a session leaves in its server: pins, parameters.
 - `state`: everything that is known of one session.
@@ -39,6 +51,11 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `block`: a transaction block that exists only here.
 - `server`: one connection to PostgreSQL between guests.
 - `guests`: who has a server while no session has it.
+- `notifications`: who listens to which channel.
+- `listener`: a pool's listening server.
+- `listeners`: those of all pools.
+- `listening_server`: its connection to PostgreSQL.
+- `listening`: LISTEN of a client on its way to PostgreSQL, and notifications on their way back.
 - `parameters`: a session's run-time parameters.
 - `refusal`: what a client is told that waited in vain.
 - `counters`: what is counted.

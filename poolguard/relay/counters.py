@@ -37,6 +37,12 @@ class RelayCounters:
         """ErrorResponses of PostgreSQL that went to clients, by (pool, SQLSTATE)."""
         self.pins_total: Counter[tuple[str, str]] = Counter()
         """By (pool, reason)."""
+        self.notifications_total: Counter[str] = Counter()
+        """Handed to clients by the listening servers, by pool; one for each client."""
+        self.notifications_dropped_total: Counter[str] = Counter()
+        """For clients that did not read, or stayed in a transaction, by pool."""
+        self.notification_gaps_total: Counter[str] = Counter()
+        """How often a listening server was lost while clients listened, by pool."""
 
     def count_error(self, pool: str, sqlstate: str) -> None:
         """Count one ErrorResponse. RAISE can make up any SQLSTATE: past a bound they are counted as `other`."""

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from poolguard.core.errors import ClientViolation
+from poolguard.relay import listening
 from poolguard.relay.pipe import FAILED, PASS
 from poolguard.relay.replies import Reply
 from poolguard.relay.statements import NOWHERE, PREFIX, Statement, name_and_rest, server_name
@@ -100,7 +101,9 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
         return _deallocate(session, server, owed)
     if not name:
         owed.append(_of_unnamed(session, whole) if owed or server.replies else PASS)
-        session.unnamed = server.unnamed = whole
+        session.unnamed = whole
+        # Of a LISTEN an equal one, not the same: so that its Bind is not overlooked.
+        server.unnamed = bytes(bytearray(whole)) if verdict.subscribes else whole
         return ahead + whole if ahead else None
     if not session.maps_names:
         if Pin.PROTOCOL_PREPARE not in session.pins:
@@ -208,11 +211,14 @@ def _named(
         return _unnamed(session, server, owed, whole)
     statement = session.statements.get(name) if session.maps_names else None
     if statement is None:
-        if tag == b"B" and name in session.verdicts:
-            session.heed(session.verdicts[name], server)
+        if tag == b"B" and (verdict := session.verdicts.get(name, PLAIN)) is not PLAIN:
+            session.listens_itself |= bool(verdict.subscribes)
+            session.heed(verdict, server)
         owed.append(PASS)
         ours = server_name(name) if session.maps_names else name
         return None if ours is name else messages.message(tag, before + ours + after)
+    verdict = statement.verdict if tag == b"B" else PLAIN
+    fanned_out = verdict is not PLAIN and bool(verdict.subscribes) and listening.ready(session, verdict)
     if statement in server.known:
         server.known.use(statement)
         missing = b""
@@ -228,11 +234,14 @@ def _named(
         session.bound.add(statement)
     first = not owed and not session.unsynced
     owed.append(PASS)
+    ours = missing + messages.message(tag, before + statement.name + after)
     if tag == b"B":
         session.note(statement.text)
-        if statement.verdict is not PLAIN:
-            missing = session.heed(statement.verdict, server, first=first) + missing
-    return missing + messages.message(tag, before + statement.name + after)
+        if fanned_out:
+            raise listening.Bound(ours, before[:-1], verdict)
+        if verdict is not PLAIN:
+            ours = session.heed(verdict, server, first=first) + ours
+    return ours
 
 
 def _changed(session: "Talk", owed: Owed, statement: Statement) -> bytes:
@@ -246,13 +255,24 @@ def _unnamed(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> byt
     if server.unnamed is session.unnamed and session.unnamed is not None:
         owed.append(PASS)
         return None
-    # The server's is another session's, or an older one: it must never be run in place of this session's.
-    server.unnamed = session.unnamed
+    verdict = PLAIN
     if session.unnamed is not None:
-        session.heed(classify(session.unnamed[6 : session.unnamed.index(b"\0", 6)]), server)
-    owed.append(Reply(swallow=True))
+        verdict = classify(session.unnamed[6 : session.unnamed.index(b"\0", 6)])
+    fanned_out = whole[0] == _BIND and bool(verdict.subscribes) and listening.ready(session, verdict)
+    there = bool(verdict.subscribes) and server.unnamed == session.unnamed
+    # Else the server's is another session's, or an older one: it must never be run in place of this session's.
+    if not there:
+        server.unnamed = session.unnamed if not verdict.subscribes else bytes(bytearray(session.unnamed or b""))
+    ours = whole
+    if not fanned_out:
+        session.heed(verdict, server)
+    if not there:
+        owed.append(Reply(swallow=True))
+        ours = (session.unnamed or _DROP_UNNAMED) + whole
     owed.append(PASS)
-    return (session.unnamed or _DROP_UNNAMED) + whole
+    if fanned_out:
+        raise listening.Bound(ours, whole[5 : whole.index(b"\0", 5)], verdict)
+    return ours
 
 
 def _close(session: "Talk", server: "Server", owed: Owed, name: bytes) -> bytes | None:

@@ -11,8 +11,9 @@ from poolguard.wire import messages
 if TYPE_CHECKING:
     from poolguard.relay.server import Server
 
-_UNASKED: Final = b"NSA"
-"""What PostgreSQL may say at any time: notices, parameters, notifications."""
+_UNASKED: Final = b"NS"
+"""What PostgreSQL may say at any time: notices and parameters. A notification is noise: a server that still listens,
+by a LISTEN that a function hid, would tell it to whoever comes next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

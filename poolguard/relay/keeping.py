@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Final
 
-from poolguard.core.errors import NotSupported
+from poolguard.core.errors import NotSupported, PoolguardError
 from poolguard.relay.parameters import NONE, TRACKED, parameter_set, switch
 from poolguard.relay.pipe import FAILED, IDLE, RESETTING, SWALLOW
 from poolguard.relay.replies import Reply
@@ -13,7 +13,7 @@ from poolguard.relay.state import SessionState
 from poolguard.relay.statements import HOME, Statement, own_context
 from poolguard.settings.model import OnSessionState, PoolMode
 from poolguard.wire import messages
-from poolguard.wire.text import ALL_PARAMETERS, Pin, Verdict
+from poolguard.wire.text import ALL_PARAMETERS, Kind, Pin, Verdict
 
 _MAY_LOCK: Final = frozenset((Pin.ADVISORY_LOCK, Pin.UNREAD))
 _HARMLESS: Final = frozenset((Pin.SEQUENCE,))
@@ -45,8 +45,33 @@ class Keeping(SessionState):
         """Take what the client has said meanwhile."""
         raise NotImplementedError
 
+    def leave(self, *, patience: float = 0.0, vanished: bool = False) -> None:
+        """End the session."""
+        raise NotImplementedError
+
+    def fatal(self, error: PoolguardError) -> None:
+        """Tell the client why, and end the session."""
+        raise NotImplementedError
+
+    def come_to_rest(self) -> None:
+        """Do what had to wait until the session holds and wants nothing."""
+        raise NotImplementedError
+
+    def listen_again(self, heard: bool) -> None:
+        """A LISTEN that waited may go on."""
+        raise NotImplementedError
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether a notification may be sent now."""
+        raise NotImplementedError
+
     def hold(self, data: bytes) -> None:
         """Keep *data* while the session waits."""
+        raise NotImplementedError
+
+    def drop(self, data: bytes) -> None:
+        """Ignore *data*."""
         raise NotImplementedError
 
     # Pins.
@@ -57,7 +82,7 @@ class Keeping(SessionState):
         *first*: it opens a batch, so that something may be sent ahead of it. Returns what must be.
         """
         ahead = b""
-        if verdict.pins:
+        if verdict.pins and not (verdict.subscribes and self.fans_out):
             if Pin.SEQUENCE in verdict.pins and first and self.stranger and self.entry.statements == 1:
                 # Else PostgreSQL would answer with what another client drew; now it answers 55000, or ours.
                 server.replies.append(SWALLOW)
@@ -83,6 +108,7 @@ class Keeping(SessionState):
     def _takes_back(self, verdict: Verdict, server: Server) -> None:
         """Statements that are forgotten, parameters that go back to their beginning."""
         if verdict.forgets:
+            self._discards(verdict)
             self.statements.clear()
             server.known.clear()
             server.forget_statements = True
@@ -92,10 +118,16 @@ class Keeping(SessionState):
             elif verdict.resets_all:
                 self.wanted = self.at_login
 
+    def _discards(self, verdict: Verdict) -> None:
+        if verdict.kind is Kind.DISCARD_ALL and self.subscriber is not None:
+            self.subscriber.discards = self.afterwards = True
+
     def forbidden(self, verdict: Verdict) -> Reply | None:
         """The reply of what must fail in a statement's place, if the pool's setting refuses what it leaves behind."""
         settings = self.pool.settings
         pins = verdict.pins - _HARMLESS
+        if verdict.subscribes and self.fans_out:
+            return None
         if not pins or settings.on_session_state is not OnSessionState.REJECT or settings.mode is PoolMode.SESSION:
             return None
         error = NotSupported(

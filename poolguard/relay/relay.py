@@ -26,8 +26,10 @@ from poolguard.relay.arrivals import Arrivals
 from poolguard.relay.bound import Bound
 from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import Refused, RelayCounters
+from poolguard.relay.listeners import Listeners
 from poolguard.relay.lobby import Lobby
 from poolguard.relay.login import Door, Login
+from poolguard.relay.opening import cancel, nobody_yet, open_for
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.passages import Passages
 from poolguard.relay.server import Server
@@ -35,7 +37,6 @@ from poolguard.relay.session import Session
 from poolguard.relay.state import Surroundings
 from poolguard.settings.model import Pool as PoolSettings
 from poolguard.settings.model import Settings
-from poolguard.upstream.link import Link, open_link, send_cancel
 from poolguard.upstream.target import Target
 from poolguard.wire.startup import Startup
 from poolguard.wire.text import Pin
@@ -43,8 +44,6 @@ from poolguard.wire.text import Pin
 log = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
-CANCEL_SECONDS: Final = 5.0
-"""How long PostgreSQL may take to close a cancel connection."""
 
 Starved = Callable[[str, float, Refusal, list[Transaction]], None]
 
@@ -85,6 +84,7 @@ class Relay:
         self._passages: Final = Passages(ledger, target_of, lambda: self.settings.limits.max_replication)
         self._arrivals: Final = Arrivals[Login]()
         self._cancels: Final = Cancels(tasks, settings.limits.max_cancels)
+        self.listeners: Final = Listeners(tasks, self.counters)
         self._sessions: dict[SessionId, Session] = {}
         self._bound: Final = Bound(leads)
         self._keys: dict[int, tuple[bytes, Session]] = {}
@@ -102,6 +102,7 @@ class Relay:
             on_starved=on_starved,
             on_error=on_error,
             on_closed=self._session_closed,
+            listener_of=self.listeners.of,
         )
         for pool_name, pool_settings in settings.pools.items():
             self.registry.add(self.make_pool(pool_name, pool_settings))
@@ -110,9 +111,10 @@ class Relay:
 
     def make_pool(self, name: str, settings: PoolSettings) -> Pool[Server]:
         """A pool whose servers are opened as *settings* say."""
-        pool: Pool[Server] = Pool(name, settings, opener=_nobody_yet, clock=self.clock, tasks=self._tasks)
+        pool: Pool[Server] = Pool(name, settings, opener=nobody_yet, clock=self.clock, tasks=self._tasks)
         pool.opener = self._opener(pool)
         self._lobbies[name] = Lobby(pool, self._exhausted)
+        self.listeners.add(pool, lambda: open_for(pool, self._target_of(pool.settings), listening=True))
         return pool
 
     def _opener(self, pool: Pool[Server]) -> Callable[[], Awaitable[Server]]:
@@ -122,12 +124,8 @@ class Relay:
         return opener
 
     async def _open(self, pool: Pool[Server], target: Target) -> Server:
-        settings = pool.settings
-        parameters = {"application_name": settings.application_name or f"poolguard {pool.name}"}
-        if settings.role is not None:
-            parameters["role"] = settings.role
-        link = await open_link(target, parameters=parameters)
-        server = Server(ServerId(next(self._server_numbers)), link, pool, self.counters, _cancel)
+        link = await open_for(pool, target)
+        server = Server(ServerId(next(self._server_numbers)), link, pool, self.counters, cancel)
         self._lobbies[pool.name].greeting = dict(link.parameters)
         return server
 
@@ -181,7 +179,9 @@ class Relay:
         while True:
             self.registry.maintain()
             self._cut_off()
+            self.listeners.tend()
             for pool in [pool for pool in self._leaving if not pool.sessions]:
+                self.listeners.drop(pool)
                 pool.stop()
                 self._leaving.remove(pool)
             await self.clock.sleep_until(self.clock.monotonic() + 1.0)
@@ -228,6 +228,7 @@ class Relay:
         for session in list(self._sessions.values()):
             session.fatal(ShuttingDown("terminating connection: poolguard is stopping"))
         self._passages.end()
+        self.listeners.stop()
         self.registry.stop()
         for pool in self._leaving:
             pool.stop()
@@ -245,6 +246,7 @@ class Relay:
         for name in moved & self.registry.pools.keys():
             moving = self.registry.pools[name]
             moving.renew(self._opener(moving), self.clock.monotonic())
+            self.listeners.renew(moving)
             self._lobbies[name].greeting = None
 
     def use_door(self, door: Door) -> None:
@@ -390,11 +392,3 @@ class Relay:
 async def _end(session: Session, error: PoolguardError) -> None:
     await hands.terminate(session, session.entry.checkout, error)
     session.fatal(error)  # one that held no server
-
-
-async def _nobody_yet() -> Server:
-    raise AssertionError("a pool was asked for a server before it had an opener")
-
-
-async def _cancel(link: Link) -> None:
-    await send_cancel(link, timeout=CANCEL_SECONDS)

@@ -4,18 +4,17 @@ import asyncio
 from time import monotonic
 from typing import Final
 
-from poolguard.core.errors import PoolguardError, ShuttingDown
+from poolguard.core.errors import PoolguardError
 from poolguard.ledger.entries import Phase, SessionEntry
 from poolguard.pool.pool import Pool
-from poolguard.relay.block import BlockKind
 from poolguard.relay.client_pipe import ClientPipe
 from poolguard.relay.guests import Left
 from poolguard.relay.parameters import ParameterSet, switch
 from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, SIMPLE, SWALLOW, SYNC
+from poolguard.relay.rest import Rest
 from poolguard.relay.server import Server
 from poolguard.relay.state import CLIENT_FULL, SERVER_FULL, Surroundings
 from poolguard.relay.statements import Catalogue
-from poolguard.relay.waiting import Waiting
 from poolguard.settings.model import PoolMode
 from poolguard.wire import messages
 
@@ -29,7 +28,7 @@ _PHASE_WAITING: Final = Phase.WAITING
 _PHASE_IN_TRANSACTION: Final = Phase.IDLE_IN_TRANSACTION
 
 
-class Session(Waiting):
+class Session(Rest):
     """A logged-in client."""
 
     __slots__ = ()
@@ -75,6 +74,8 @@ class Session(Waiting):
         if self.server is not None:
             self.server.transport.resume_reading()
         self.read_or_not()
+        if self.afterwards and self.can_be_told:
+            self.come_to_rest()
 
     def _part(self, server: Server) -> None:
         """Neither waits for the other's reader any more."""
@@ -108,8 +109,8 @@ class Session(Waiting):
                 self.clean(server)
             else:
                 self.pool.give_back(server, now)
-            if self.draining:
-                self.fatal(ShuttingDown("poolguard is stopping; connect again"))
+            if self.afterwards:
+                self.come_to_rest()
             return
         if status == IDLE and self.freeing and self.freed():
             self.settled(status, now)
@@ -121,8 +122,8 @@ class Session(Waiting):
                 return
             if self.gate is None:
                 self.gate = self.wake
-            if self.draining:
-                self.fatal(ShuttingDown("poolguard is stopping; connect again"))
+            if self.afterwards:
+                self.come_to_rest()
         else:
             entry.phase = Phase.FAILED_TRANSACTION if status == FAILED else _PHASE_IN_TRANSACTION
 
@@ -150,6 +151,8 @@ class Session(Waiting):
         if fields.get("C") in CULPABLE:
             self.around.on_error(self.entry, fields)
         self.freeing = frozenset()
+        if self.subscriber is not None:
+            self.subscriber.discards = False
         self.copying = 0
         if self.server is not None and self.server.skipping:
             self.unsynced = True
@@ -253,6 +256,8 @@ class Session(Waiting):
             self.pool.pinned -= 1
         if self.server is not None:
             self.clean(self.detach(monotonic()), patience=patience, vanished=vanished)
+        if self.subscriber is not None:
+            self.subscriber.leave()
         self.around.ledger.close_session(self.entry)
         self.around.on_closed(self)
 
@@ -275,14 +280,3 @@ class Session(Waiting):
         """End the session and its connection at once: the client would not read a goodbye."""
         self.leave(vanished=True)
         self.transport.abort()
-
-    def drain(self) -> None:
-        """End the session as soon as it has nothing to finish. A transaction that was ended has nothing."""
-        self.draining = True
-        begun = self.block is not None and self.block.kind is BlockKind.DEFERRED
-        if self.held is None and not begun and (self.server is None or self._rests(self.server)):
-            self.fatal(ShuttingDown("poolguard is stopping; connect again"))
-
-    def _rests(self, server: Server) -> bool:
-        """Whether *server* is held for the sake of a pin alone."""
-        return server.status == IDLE and not server.replies and not self.unsynced and not self.copying

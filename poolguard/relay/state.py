@@ -14,6 +14,8 @@ from poolguard.pool.state import Refusal
 from poolguard.relay.block import Block
 from poolguard.relay.client_pipe import ClientPipe
 from poolguard.relay.counters import RelayCounters
+from poolguard.relay.listener import Listener
+from poolguard.relay.listening import Subscriber
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.server import Server
 from poolguard.relay.statements import HOME, Catalogue, Statement, context_of
@@ -38,6 +40,8 @@ class Surroundings:
     """Told of every session that ended."""
     unread: Unread[Any] = field(default_factory=Unread)
     """The sessions whose clients do not read."""
+    listener_of: Callable[[Pool[Server]], Listener | None] = lambda _: None
+    """The listener of a pool; None: LISTEN there stays in the session's own server."""
 
 
 CLIENT_FULL: Final = 1
@@ -50,6 +54,7 @@ class SessionState(ClientPipe):
 
     __slots__ = (
         "advisory_lock",
+        "afterwards",
         "around",
         "at_login",
         "binding",
@@ -70,6 +75,7 @@ class SessionState(ClientPipe):
         "holders",
         "home",
         "ignored",
+        "listens_itself",
         "maps_names",
         "message_limit",
         "pin",
@@ -84,6 +90,7 @@ class SessionState(ClientPipe):
         "statements",
         "stranger",
         "strayed",
+        "subscriber",
         "undo",
         "unlocking",
         "verdicts",
@@ -152,6 +159,12 @@ class SessionState(ClientPipe):
         self.closed = False
         self.draining = False
         """To be ended as soon as it holds and wants nothing."""
+        self.afterwards = False
+        """There is something to do as soon as it holds and wants nothing: to end, or to tell it notifications."""
+        self.subscriber: Subscriber | None = None
+        """Set once it has listened to a channel."""
+        self.listens_itself = False
+        """Its LISTENs run in its own server, and so pin it."""
         self.advisory_lock = False
         self.skipping = False
         """An error was answered here in the middle of a batch: everything up to Sync is dropped."""
@@ -168,3 +181,13 @@ class SessionState(ClientPipe):
         self.message_limit = around.limits().message_bytes
         self.buffer_limit = around.limits().buffer_bytes
         entry.pin = self.pin
+
+    @property
+    def listener(self) -> Listener | None:
+        """Who hears for the sessions of the pool it is in; None: each listens in its own server."""
+        return self.around.listener_of(self.pool)
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether its LISTENs are left to the pool's listener."""
+        return not self.listens_itself and self.listener is not None

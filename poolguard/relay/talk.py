@@ -3,9 +3,9 @@
 from time import monotonic
 from typing import Final
 
-from poolguard.core.errors import ClientViolation, PoolguardError
+from poolguard.core.errors import ClientViolation
 from poolguard.ledger.entries import Phase
-from poolguard.relay import extended
+from poolguard.relay import extended, listening
 from poolguard.relay.block import Block, BlockKind, begin_group
 from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, check_length
 from poolguard.relay.keeping import Keeping
@@ -36,24 +36,6 @@ class Talk(Keeping):
     """The client's side of a session."""
 
     __slots__ = ()
-
-    # What the session does.
-
-    def leave(self, *, patience: float = 0.0, vanished: bool = False) -> None:
-        """End the session."""
-        raise NotImplementedError
-
-    def fatal(self, error: PoolguardError) -> None:
-        """Tell the client why, and end the session."""
-        raise NotImplementedError
-
-    def drain(self) -> None:
-        """End the session if it holds and wants nothing."""
-        raise NotImplementedError
-
-    def drop(self, data: bytes) -> None:
-        """Ignore *data*."""
-        raise NotImplementedError
 
     # Forwarding.
 
@@ -95,13 +77,16 @@ class Talk(Keeping):
     def walk(self, data: bytes, prefix: bytes = b"") -> None:
         """Take any messages, answer what is ours, forward the rest in one write."""
         try:
-            self._walk(data, prefix)
+            rest = self._walk(data, prefix)
+            while rest:
+                rest = self._walk(rest, b"")
         except ClientViolation as error:
             self.counters.protocol_violations_total += 1
             self.fatal(error)
         self.regate()
 
-    def _walk(self, data: bytes, prefix: bytes) -> None:  # noqa: C901 - one loop; in parts each message would cost calls
+    def _walk(self, data: bytes, prefix: bytes) -> bytes:  # noqa: C901 - one loop; in parts each message would cost calls
+        """Returns what is still to be walked."""
         size, position, start = len(data), 0, 0
         out = [prefix]
         owed: list[int | Reply] = []
@@ -117,18 +102,18 @@ class Talk(Keeping):
                     self._send(out, data[start:position], owed)
                     self.leave(patience=PATIENCE_SECONDS)
                     self.transport.close()
-                    return
+                    return b""
                 server = self.server
                 if server is None or self.block is not None or self.skipping:
                     answered = self._answer(tag, data, position, end)
                     if self.closed:
-                        return
+                        return b""
                     if answered:
                         position = start = answered
                         continue
                     if server is None and (server := self._check_out(out)) is None:
                         self.wait(data[position:], monotonic())
-                        return
+                        return b""
                     start = position
                 replaced = self._forward(server, owed, data, position, end)
                 if replaced is not None:
@@ -137,15 +122,32 @@ class Talk(Keeping):
                     if self.resetting is not None:
                         self.held = data[end:]
                         self._send(out, b"", owed)
-                        return
+                        return b""
                 position = end
-        except ClientViolation:
-            self._send(out, data[start:position], owed)  # what came before it counts, as with PostgreSQL
-            raise
+        except (ClientViolation, listening.Unready, listening.Bound) as reason:
+            return self._interrupted(reason, out, owed, data, start, position)
         if position < size:
             self.carry = data[position:]
         if position or prefix:
             self._send(out, data[start:position] if start or position < size else data, owed)
+        return b""
+
+    def _interrupted(
+        self, reason: Exception, out: list[bytes], owed: list[int | Reply], data: bytes, start: int, position: int
+    ) -> bytes:
+        """The message at *position* is not simply forwarded; what came before it is. Returns what is to be walked."""
+        if isinstance(reason, listening.Bound):
+            assert self.server is not None, "bound without a server"
+            ours, end = listening.executed(self, self.server, owed, data, position, reason)
+            out.append(data[start:position])
+            self._send(out, ours, owed)
+            return data[end:]
+        if isinstance(reason, listening.Unready):
+            self.held, self.held_sql = data[position:], None
+        self._send(out, data[start:position], owed)  # it counts, as with PostgreSQL
+        if isinstance(reason, ClientViolation):
+            raise reason
+        return b""
 
     def _check_out(self, out: list[bytes]) -> Server | None:
         """Take a server, if there is one at once; what it must be told first goes to *out*."""
@@ -221,10 +223,15 @@ class Talk(Keeping):
 
     def _query(self, server: Server, sql: bytes) -> bytes | None:
         """A simple Query for PostgreSQL; what to send in its place, or None for the Query itself."""
-        self.note(sql)
         if server.skipping:
+            self.note(sql)
             return None  # PostgreSQL discards it, like all up to Sync
         verdict = classify(sql)
+        if verdict is not PLAIN and verdict.subscribes:
+            replaced = listening.simple(self, server, sql, verdict)
+            if replaced is not None:
+                return replaced
+        self.note(sql)
         if verdict is not PLAIN:
             return self._telling(server, sql, verdict)
         self.unnamed = server.unnamed = None
@@ -294,8 +301,8 @@ class Talk(Keeping):
         if block.status == IDLE and (reply is None or tag in (_QUERY, _SYNC)):
             self.block = None
             self.entry.phase = Phase.IDLE if self.server is None else Phase.PINNED
-            if self.draining:
-                self.drain()
+            if self.afterwards:
+                self.come_to_rest()
         return 0 if reply is None else end
 
     def _may_name(self, block: Block, body: bytes) -> bool:

@@ -105,8 +105,8 @@ class Waiting(Talk):
         self.regate()
         if data:
             asyncio.get_running_loop().call_soon(self._go_on)
-        elif self.draining:
-            self.drain()
+        elif self.afterwards:
+            self.come_to_rest()
 
     def go_on(self) -> None:
         """Take what was held back while something of the session's own was done."""
@@ -118,16 +118,16 @@ class Waiting(Talk):
             self.regate()
             if data:
                 self.walk(data)
-            elif self.draining:
-                self.drain()
+            elif self.afterwards:
+                self.come_to_rest()
 
     def _go_on(self) -> None:
         """Take what was held back behind a message that was refused."""
         if self.carry and not self.closed and self.held is None:
             data, self.carry = bytes(self.carry), b""
             self.walk(data)
-            if self.draining and not self.closed:
-                self.drain()
+            if self.afterwards and not self.closed:
+                self.come_to_rest()
 
     def read_or_not(self) -> None:
         """Read the client only while what it says and what it is told in answer has somewhere to go."""

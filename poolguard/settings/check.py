@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-from poolguard.settings.model import AuthMethod, Settings
+from poolguard.settings.model import AuthMethod, PoolMode, Settings
 from poolguard.settings.policies import LADDERS, Policy
 from poolguard.settings.problems import Path, did_you_mean
 
@@ -128,11 +128,12 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
 def _connections(settings: Settings) -> Iterator[Finding]:
     shared = sum(pool.size for pool in settings.pools.values() if pool.upstream is None)
     leases = settings.leases.connections if settings.leases.enabled else 0
-    total = shared + leases + OBSERVER_CONNECTIONS
+    listening = sum(pool.upstream is None and pool.mode is PoolMode.TRANSACTION for pool in settings.pools.values())
+    total = shared + listening + leases + OBSERVER_CONNECTIONS
     if total > POSTGRES_DEFAULT_CONNECTIONS:
         text = (
-            f"the pools may open {shared} connections, with leases and observer {total}: more than the "
-            f"{POSTGRES_DEFAULT_CONNECTIONS} that PostgreSQL allows by default, and that for each poolguard "
+            f"the pools may open {shared} connections, with listening servers, leases and observer {total}: more "
+            f"than the {POSTGRES_DEFAULT_CONNECTIONS} that PostgreSQL allows by default, and that for each poolguard "
             "that runs; compare with its max_connections"
         )
         yield Finding(("pools",), text)

@@ -57,6 +57,7 @@ def session_view(session: SessionFacts) -> dict[str, object]:
         "transaction": str(session.transaction) if session.transaction else None,
         "backend_pid": session.backend_pid or None,
         "pin": session.pin or None,
+        "channels": session.channels,
     }
 
 

@@ -13,6 +13,7 @@ ClientViolation, one from PostgreSQL ServerViolation; both name the limit or fie
 - `saslprep`: passwords as SCRAM hashes them.
 - `text`: what a statement means to a pooler (BEGIN, SET, LISTEN ...), from its text.
 - `tokens`: a text cut into statements and words.
+- `subscriptions`: LISTEN and UNLISTEN.
 - `meaning`: what one statement leaves behind in its server's session, and takes back.
 - `long_text`: the same for texts that are too long to be read word by word.
 - `classes`: what kind of work a statement is (reads, writes, DDL, COPY ...), from its text without literals.

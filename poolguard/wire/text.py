@@ -12,6 +12,7 @@ from typing import Final
 
 from poolguard.wire.long_text import READ_LIMIT, UNREAD, search
 from poolguard.wire.meaning import ALL_PARAMETERS, NOTHING, REPORTED, Pin, Traces, traces
+from poolguard.wire.subscriptions import Subscription, subscriptions
 from poolguard.wire.tokens import statements
 
 __all__ = ["ALL_PARAMETERS", "PLAIN", "READ_LIMIT", "REPORTED", "Kind", "Pin", "Verdict", "classify"]
@@ -55,6 +56,8 @@ class Verdict:
     """What names in a statement mean may be another thing after it: search_path, role."""
     restarts: bool = False
     """A transaction may end with it, and the next begin."""
+    subscribes: tuple[Subscription, ...] = ()
+    """In order, if it is nothing but LISTEN and UNLISTEN (perhaps several)."""
 
     @property
     def resets_all(self) -> bool:
@@ -127,6 +130,8 @@ def _read(sql: bytes) -> Verdict:
     if b"uescape" in sql.lower():
         found.append(UNREAD)  # a name behind it may be any
     verdict = _verdict(found, kind, name, restarts=_restarts(texts))
+    if subscribes := subscriptions(texts):
+        verdict = replace(verdict, subscribes=subscribes)
     frees = frozenset(pin for each in found for pin in each.frees)
     return replace(verdict, frees=frees) if frees and not verdict.pins else verdict
 

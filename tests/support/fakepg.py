@@ -435,6 +435,10 @@ class FakePostgres:
         self.listens.add(words[1])
         return "LISTEN"
 
+    def _unlisten(self, text: str, words: list[str], simple: bool) -> str:
+        self.listens.discard(words[1].strip('"'))
+        return "UNLISTEN"
+
     def _copy(self, text: str, words: list[str], simple: bool) -> str:
         if words[-1] == "STDIN":
             self._copies = "simple" if simple else "extended"
@@ -473,5 +477,6 @@ _COMMANDS: dict[str, Callable[[FakePostgres, str, list[str], bool], str]] = {
     "DISCARD": FakePostgres._discard,
     "DEALLOCATE": FakePostgres._deallocate,
     "LISTEN": FakePostgres._listen,
+    "UNLISTEN": FakePostgres._unlisten,
     "COPY": FakePostgres._copy,
 }

@@ -356,7 +356,7 @@ DEFERRED: Final[Mapping[str, Script]] = {
     ],
     "D7 SAVEPOINT": sql("begin", "savepoint a", "select 1/0", "rollback to a", "select 1", "commit"),
     "D7 SET LOCAL": sql("begin", "set local lock_timeout = 77", "show lock_timeout", "commit", "show lock_timeout"),
-    "D7 LISTEN": sql("begin", "listen c", "notify c, 'x'", "select 1", "commit", "select 2"),
+    "D7 LISTEN": sql("begin", "listen c", "unlisten d", "select 1", "commit", "select 2"),
     "D7 COPY": [
         *sql("begin"),
         flushed(query("copy t from stdin"), last="G"),

@@ -46,7 +46,7 @@ STATES = {
         "select 'mine' from pg_locks where locktype = 'advisory' and objid = 77 and pid = pg_backend_pid()",
     ),
     "PREPARE": State("prepare mine as select 1", "select 'mine' from pg_prepared_statements where name = 'mine'"),
-    "LISTEN": State("listen mine", "select * from pg_listening_channels()"),
+    "LISTEN among others": State("select 1; listen mine", "select * from pg_listening_channels()"),
     "WITH HOLD": State(
         "declare mine cursor with hold for select 1", "select 'mine' from pg_cursors where name = 'mine'"
     ),

@@ -16,6 +16,7 @@ def busy() -> SessionEntry:
     entry.server_id, entry.backend_pid, entry.held_since, entry.began_at = ServerId(4), 4711, 6.0, 4.0
     entry.statement, entry.statement_since, entry.statements, entry.pin = b"select 1", 8.5, 3, "LISTEN"
     entry.recent.append(b"begin")
+    entry.channels = 2
     return entry
 
 
@@ -83,4 +84,5 @@ def test_only_a_holder_has_a_transaction_and_a_backend(
         transaction=transaction,
         backend_pid=backend_pid,
         pin="LISTEN",
+        channels=2,
     )

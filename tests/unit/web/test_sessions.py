@@ -34,6 +34,7 @@ async def test_a_session_tells_who_it_is_and_since_when() -> None:
                 "transaction": str(entry.transaction_id),
                 "backend_pid": 4711,
                 "pin": None,
+                "channels": 0,
             }
         ],
     }
