@@ -153,6 +153,13 @@ SQL_ERRORS: Final = _counter(
     "sqlstate",
 )
 
+STATEMENT_RETRIES: Final = _counter(
+    "poolguard_statement_retries_total",
+    "Refused statements in pools with retry, by outcome: retried, healed, given_up, unfit, observed.",
+    "pool",
+    "sqlstate",
+    "outcome",
+)
 DEADLOCKS: Final = _counter("poolguard_deadlocks_total", "Deadlocks whose victim was a statement of ours.", "pool")
 DEADLOCK_PAIRS: Final = _counter(
     "poolguard_deadlock_pairs_total",

@@ -42,6 +42,8 @@ def relay_readings(relay: RelayCounters, pools: Sequence[str]) -> Iterator[Readi
         yield Reading(c.NOTIFICATIONS, (pool,), relay.notifications_total[pool])
         yield Reading(c.NOTIFICATIONS_DROPPED, (pool,), relay.notifications_dropped_total[pool])
         yield Reading(c.NOTIFICATION_GAPS, (pool,), relay.notification_gaps_total[pool])
+    for pool_code_and_outcome, number in relay.retries_total.items():
+        yield Reading(c.STATEMENT_RETRIES, pool_code_and_outcome, number)
     errors = Counter({(pool, *error_labels(sqlstate)): 0 for pool in pools for sqlstate in ALERTED})
     for (pool, sqlstate), number in relay.errors_total.items():
         errors[(pool, *error_labels(sqlstate))] += number

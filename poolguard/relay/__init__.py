@@ -57,6 +57,8 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `listening_server`: its connection to PostgreSQL.
 - `listening`: LISTEN of a client on its way to PostgreSQL, and notifications on their way back.
 - `parameters`: a session's run-time parameters.
+- `retry`: when a statement may be sent a second time. Pure.
+- `retrying`: a session that does it.
 - `refusal`: what a client is told that waited in vain.
 - `counters`: what is counted.
 """

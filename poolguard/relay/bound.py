@@ -15,6 +15,12 @@ def lease_of(parameters: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     return lease, {name: value for name, value in parameters.items() if name.lower() != PARAMETER}
 
 
+def no_leases(lease: str) -> bool:
+    """Whether *lease* is held here, where there are no leases."""
+    del lease
+    return False
+
+
 class Bound:
     """Who is bound to what. *leads* says whether a lease is held here and trusted now."""
 

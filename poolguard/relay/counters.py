@@ -35,6 +35,8 @@ class RelayCounters:
         self.protocol_violations_total = 0
         self.errors_total: Counter[tuple[str, str]] = Counter()
         """ErrorResponses of PostgreSQL that went to clients, by (pool, SQLSTATE)."""
+        self.retries_total: Counter[tuple[str, str, str]] = Counter()
+        """Statements that were refused in a pool that retries: by (pool, SQLSTATE, outcome)."""
         self.pins_total: Counter[tuple[str, str]] = Counter()
         """By (pool, reason)."""
         self.notifications_total: Counter[str] = Counter()

@@ -52,6 +52,9 @@ async def roll_back(session: Session, checkout: int, error: PoolguardError) -> O
 async def cancel(session: Session, checkout: int) -> Outcome:
     """End the running statement."""
     server = _holds(session, checkout)
+    if server is not None:
+        session.cancel_seen()
+        server = _holds(session, checkout)
     if server is None or not (server.replies or session.unsynced):
         return Outcome.VICTIM_MOVED
     # Until the cancel connection has closed, the cancel could hit whatever the client says next.

@@ -23,7 +23,7 @@ from poolguard.pool.registry import Registry, choose_pool
 from poolguard.pool.state import Refusal
 from poolguard.relay import hands, refusal
 from poolguard.relay.arrivals import Arrivals
-from poolguard.relay.bound import Bound
+from poolguard.relay.bound import Bound, no_leases
 from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import Refused, RelayCounters
 from poolguard.relay.listeners import Listeners
@@ -32,6 +32,7 @@ from poolguard.relay.login import Door, Login
 from poolguard.relay.opening import cancel, nobody_yet, open_for
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.passages import Passages
+from poolguard.relay.retrying import RetryingSession
 from poolguard.relay.server import Server
 from poolguard.relay.session import Session
 from poolguard.relay.state import Surroundings
@@ -46,12 +47,6 @@ log = logging.getLogger(__name__)
 BACKLOG: Final = 1024
 
 Starved = Callable[[str, float, Refusal, list[Transaction]], None]
-
-
-def no_leases(lease: str) -> bool:
-    """Whether *lease* is held here, where there are no leases."""
-    del lease
-    return False
 
 
 class Relay:
@@ -303,7 +298,8 @@ class Relay:
         """See login.House."""
         if login.lease:
             self._bound.bind(entry.session_id, login.lease)
-        session = Session(
+        kind = Session if lobby.pool.settings.retry is None else RetryingSession
+        session = kind(
             transport=login.transport,
             entry=entry,
             pool=lobby.pool,

@@ -157,6 +157,9 @@ class Session(Rest):
         if self.server is not None and self.server.skipping:
             self.unsynced = True
 
+    def cancel_seen(self) -> None:
+        """Somebody cancels what runs."""
+
     def server_lost(self, error: PoolguardError | None) -> None:
         """The server is gone, and with it whatever was going on."""
         if self.server is None:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from poolguard.settings.kinds import FORBID, Bytes, Name, Port, Seconds
-from poolguard.settings.policies import Policy, default_policies
+from poolguard.settings.policies import Policy, PolicyMode, default_policies
 
 
 class PoolMode(StrEnum):
@@ -168,6 +168,15 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Send one autocommit statement again that PostgreSQL refused with a deadlock or a serialization failure."""
+
+    __pydantic_config__: ClassVar = FORBID
+    mode: PolicyMode = PolicyMode.ENFORCE
+    attempts: Annotated[int, Field(ge=1, le=2)] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """One named set of servers with its own limit, queue and policy."""
 
@@ -185,6 +194,7 @@ class Pool:
     role: str | None = None
     application_name: str | None = None
     upstream: Upstream | None = None
+    retry: Retry | None = None
 
     def __post_init__(self) -> None:
         if self.min_idle > self.size:

@@ -97,6 +97,8 @@ WORDS: Final[Mapping[str, str]] = {
     "pools.*.role": "PostgreSQL role of the servers. null: the user of upstream.url.",
     "pools.*.application_name": "What servers show in pg_stat_activity. null: poolguard's own.",
     **{f"pools.*.upstream.{key}": f"For this pool only: {text}" for key, text in _UPSTREAM.items()},
+    "pools.*.retry.mode": "A lone statement refused with 40P01 or 40001: enforce sends it again; observe only counts.",
+    "pools.*.retry.attempts": "How often at most, within wait_timeout; then the client is told.",
     "default_pool": "Pool for a database name that is no pool's name.",
     "routes.*.match.application_name": "Glob over the client's application_name, as river*.",
     "routes.*.match.user": "Glob over the client's user.",

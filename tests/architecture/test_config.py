@@ -72,7 +72,7 @@ def in_a_comment(path: str, commented: set[str]) -> bool:
     What a ladder's other steps mean is told above `policies`; so the step's name counts there.
     """
     section, _, key = path.rpartition(".")
-    empty = ("auth.users", "routes", "pools.*.upstream", "listen.clients.tls", "leases.elector")
+    empty = ("auth.users", "routes", "pools.*.upstream", "pools.*.retry", "listen.clients.tls", "leases.elector")
     comments = "\n".join(re.findall(r"#.*", FILE.read_text()))
     is_step = section.rpartition(".")[2] in LADDERS
     belongs = is_step and (section in commented)

@@ -21,6 +21,7 @@ from poolguard.pool.state import Refusal
 from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import RelayCounters
 from poolguard.relay.parameters import parameter_set
+from poolguard.relay.retrying import RetryingSession
 from poolguard.relay.server import Server
 from poolguard.relay.session import Session
 from poolguard.relay.state import Surroundings
@@ -283,7 +284,8 @@ class House:
         entry = self.ledger.open_session(client_address=f"10.0.0.{len(self.ledger.sessions) + 1}:4000", now=0.0)
         entry.application_name, entry.user, entry.pool = name, "app", "app"
         transport = FakeTransport()
-        session = Session(
+        kind = Session if self.pool.settings.retry is None else RetryingSession
+        session = kind(
             transport=transport,
             entry=entry,
             pool=self.pool,

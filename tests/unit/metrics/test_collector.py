@@ -45,6 +45,7 @@ def everything(*pools: PoolSnapshot) -> Sources:
     relay = RelayCounters()
     relay.certificate_expires_at = 1e9
     relay.pins_total["app", "listen"] = 1
+    relay.retries_total["app", "40P01", "retried"] = 1
     errors = ErrorBook(lambda _: None)
     errors.pairs["aa", "bb"] = 1
     errors.duplicates["app", "session", "session_pkey"] = 1

@@ -4,8 +4,7 @@ import pytest
 
 from poolguard.core.errors import NotLeader
 from poolguard.core.ids import SessionId
-from poolguard.relay.bound import Bound, lease_of
-from poolguard.relay.relay import no_leases
+from poolguard.relay.bound import Bound, lease_of, no_leases
 
 
 def test_the_parameter_is_ours_whatever_its_case_and_never_reaches_postgresql() -> None:
