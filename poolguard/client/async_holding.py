@@ -3,7 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -52,6 +54,8 @@ class AsyncHolding:
         self._body: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._leave: Final = threading.Event()
+        # A thread of its own: behind others' long requests in a shared pool a renewal would come too late.
+        self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix=f"lease {name}")
         self._pending: asyncio.Future[Outcome] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -88,8 +92,9 @@ class AsyncHolding:
             await asyncio.sleep(pause)
 
     async def _in_thread(self, call: Callable[[T], Outcome], argument: T) -> Outcome:
-        self._pending = asyncio.ensure_future(asyncio.to_thread(call, argument))
-        return await asyncio.shield(self._pending)
+        pending = asyncio.get_running_loop().run_in_executor(self._thread, call, argument)
+        self._pending = pending
+        return await asyncio.shield(pending)
 
     def _wait_until_free(self, seconds: float) -> PoolguardError | None:
         try:
@@ -114,7 +119,8 @@ class AsyncHolding:
     def _give_back(self, attempt: "asyncio.Future[Outcome]") -> None:
         outcome = attempt.result()
         self._term = outcome if isinstance(outcome, Term) else None
-        asyncio.get_running_loop().run_in_executor(None, self._release)
+        self._thread.submit(self._release)
+        self._thread.shutdown(wait=False)
 
     @property
     def term(self) -> Term:
@@ -154,9 +160,8 @@ class AsyncHolding:
                 return
             try:
                 async with asyncio.timeout(remaining):
-                    self._term = await asyncio.to_thread(
-                        self._client.renew, self.term, timeout=attempt_seconds(remaining)
-                    )
+                    renewal = partial(self._client.renew, self.term, timeout=attempt_seconds(remaining))
+                    self._term = await asyncio.get_running_loop().run_in_executor(self._thread, renewal)
                 pause = renew_after(self.ttl_seconds)
             except LeaseLost:
                 return
@@ -169,7 +174,9 @@ class AsyncHolding:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
-        await asyncio.to_thread(self._release)
+        released = self._thread.submit(self._release)
+        self._thread.shutdown(wait=False)
+        await asyncio.wrap_future(released)
         if self._lost and self._body is not None:
             ours_alone = self._body.uncancel() <= self._cancelling
             # Only our own cancellation becomes LeaseLost; one from outside stays what it is.

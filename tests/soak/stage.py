@@ -1,13 +1,13 @@
 """What a run plays on: one PostgreSQL, sidecars whose way to it can be broken, and threads for both."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from poolguard.demo.ports import free_port
 from poolguard.demo.postgres import EmbeddedPostgres
-from tests.support.daemon import Daemon
+from tests.support import scene
 from tests.support.network import Network
 from tests.support.proxy import Proxy
 
@@ -15,25 +15,12 @@ POSTGRES: Final = {"max_connections": "300", "track_commit_timestamp": "on", "sh
 ADMIN_TOKEN: Final = "soak"
 
 
-@dataclass(slots=True)
-class Pod:
-    """One sidecar and its way to PostgreSQL. It keeps its port over restarts."""
+@dataclass
+class Pod(scene.Pod):
+    """One sidecar and its way to PostgreSQL."""
 
     name: str
     proxy: Proxy
-    settings: Mapping[str, Any]
-    daemon: Daemon = field(init=False)
-
-    def start(self) -> None:
-        """A fresh process."""
-        self.daemon = Daemon(self.settings)
-        self.daemon.start()
-        self.daemon.wait_until_it_runs()
-
-    @property
-    def url(self) -> str:
-        """Its lease API."""
-        return f"http://127.0.0.1:{self.settings['listen']['control']['port']}"
 
 
 @contextmanager
@@ -61,7 +48,7 @@ def pods(running: EmbeddedPostgres, network: Network, count: int) -> Iterator[li
     try:
         for number in range(count):
             proxy = network.proxy(running.host, running.port)
-            pod = Pod(f"pod-{number}", proxy, pod_settings("127.0.0.1", proxy.port, running.user))
+            pod = Pod(pod_settings("127.0.0.1", proxy.port, running.user), f"pod-{number}", proxy)
             made.append(pod)
             pod.start()
         yield made
