@@ -98,6 +98,7 @@ class House:
             settings_hash=loaded.hash,
             observe=observe,
             blocking=lambda: self.locks.blocking,
+            has_session=lambda session: session in self.ledger.sessions,
         )
         self.observer: Final = self._make_observer(settings)
         self.clients: Final = ClientWatch(self.ledger, self.clock)

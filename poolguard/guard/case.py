@@ -17,6 +17,11 @@ class Case:
         self._traits = traits
 
     @property
+    def has_traits(self) -> bool:
+        """Whether the statements have been read."""
+        return self._traits is not None
+
+    @property
     def traits(self) -> Traits:
         """What its statements say."""
         if self._traits is None:

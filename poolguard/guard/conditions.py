@@ -214,6 +214,7 @@ def _blocking(text: str) -> Condition:
     return replace(
         _number("blocking", text, lambda case: float(case.transaction.blocking)),
         held_for=lambda case: case.transaction.blocking_seconds if asks_for_one else 0.0,
+        watched=not asks_for_one,
     )
 
 

@@ -1,6 +1,7 @@
 """What the guard counts: plain numbers that metrics reads at scrape time. All only grow, but `exhausted_now`."""
 
 from collections import Counter
+from enum import StrEnum
 from typing import Final
 
 from poolguard.core.histogram import Histogram
@@ -10,6 +11,17 @@ SWEEP_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02
 
 BY_HAND: Final = "by_hand"
 """Stands where a rule's name would, for what operators do."""
+
+
+class Resolution(StrEnum):
+    """How a transaction that looked like a leak came to its end."""
+
+    ENDED = "ended"
+    """The guard or an operator ended it."""
+    RETURNED = "returned"
+    """Its client went on: it was slow, and no leak."""
+    DISCONNECTED = "disconnected"
+    """Its client went away."""
 
 
 class GuardCounters:
@@ -30,6 +42,8 @@ class GuardCounters:
         """By policy: actions left undone for want of budget, each once."""
         self.spared: Counter[tuple[str, str]] = Counter()
         """By policy and reason: transactions that are exempt, and steps left undone because such work is not ended."""
+        self.leaks: Counter[tuple[str, str]] = Counter()
+        """By pool and resolution: transactions that had passed the first step of idle_in_transaction."""
         self.exhausted_now: set[str] = set()
         """Policies whose budget withheld something in the latest sweep."""
 

@@ -10,14 +10,14 @@ from typing import Final, assert_never
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
 from poolguard.core.errors import ClientViolation, SettingsError, UnknownPool
-from poolguard.core.ids import TransactionId
+from poolguard.core.ids import SessionId, TransactionId
 from poolguard.guard.actions import Actions, Order, read_statements
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.case import Case
-from poolguard.guard.counters import GuardCounters
+from poolguard.guard.counters import GuardCounters, Resolution
 from poolguard.guard.exemptions import Spared
 from poolguard.guard.explain import Explanation, explain
-from poolguard.guard.history import ENDS, Action
+from poolguard.guard.history import ENDS, Action, History, RuleName
 from poolguard.guard.incidents import Incident, IncidentOutcome, PoolState
 from poolguard.guard.judge import is_young, judge_case, reads_statements
 from poolguard.guard.locks.state import Blocking
@@ -25,6 +25,7 @@ from poolguard.guard.plan import WINDOW_SECONDS, Carry, Deed, Limit, Note, Withh
 from poolguard.guard.records import Records
 from poolguard.guard.report import Reporter, noted_outcome
 from poolguard.guard.rules import Rules, Verdict, compile_policy
+from poolguard.guard.traits import KnownTraits
 from poolguard.guard.wording import error_by_hand, error_for
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Hands, Outcome
@@ -43,7 +44,8 @@ class Guard:
     """Sweeps every `SWEEP_SECONDS` and acts through *hands*.
 
     *transactions* gives the facts of all holders at a monotonic time (`Ledger.transactions`), *snapshot* a pool's
-    numbers, *blocking* whose locks others wait for. With *observe*, every policy only observes, whatever its mode.
+    numbers, *blocking* whose locks others wait for, *has_session* whether a client is still there. With *observe*,
+    every policy only observes, whatever its mode.
     """
 
     def __init__(
@@ -58,15 +60,18 @@ class Guard:
         settings_hash: str,
         observe: bool = False,
         blocking: Callable[[], Mapping[TransactionId, Blocking]] = dict,
+        has_session: Callable[[SessionId], bool] = lambda _: True,
     ) -> None:
         self.counters: Final = GuardCounters()
         self.book: Final = book
         self._clock = clock
         self._transactions = transactions
         self._blocking = blocking
+        self._has_session = has_session
         self._observe = observe
         self._actions = Actions(hands, clock, self._ended)
         self._records = Records()
+        self._read = KnownTraits()
         self._reporter = Reporter(clock, book, snapshot, self._records, self.counters)
         self._done: deque[Deed] = deque()
         self._rules: dict[str, Rules] = {}
@@ -138,7 +143,11 @@ class Guard:
         self._actions.give_up(now)
         under_way = self._actions.under_way
         transactions = self._with_blocking(self._transactions(now))
-        self._records.purge({transaction.id for transaction in transactions} | under_way.keys())
+        alive = {transaction.id for transaction in transactions} | under_way.keys()
+        for gone, pool, history in self._records.purge(alive):
+            if RuleName.IDLE_IN_TRANSACTION in history.reached:
+                self.counters.leaks[pool, self._resolution(gone, history).value] += 1
+        self._read.purge(alive)
         while self._done and self._done[0].at <= now - WINDOW_SECONDS:
             self._done.popleft()
         verdicts, protected = await self._judge_all(transactions, now)
@@ -173,6 +182,11 @@ class Guard:
             await read_statements(verdict.transaction)
             self._reporter.noted(verdict, outcome, self._kills_left(verdict), spared)
 
+    def _resolution(self, transaction: TransactionId, history: History) -> Resolution:
+        if history.ended:
+            return Resolution.ENDED
+        return Resolution.RETURNED if self._has_session(transaction.session) else Resolution.DISCONNECTED
+
     def _with_blocking(self, transactions: Sequence[Transaction]) -> Sequence[Transaction]:
         blocking = self._blocking()
         if not blocking:
@@ -196,10 +210,11 @@ class Guard:
                 continue  # or a pool that no settings ever named
             if rules.asks_pool and transaction.pool not in pools:
                 pools[transaction.pool] = self._reporter.pool_state(transaction.pool)
-            case = Case(transaction, pools.get(transaction.pool))
+            case = Case(transaction, pools.get(transaction.pool), self._read.get(transaction))
             before = self._records.history(transaction.id)
-            if reads_statements(case, rules, before):
+            if not case.has_traits and reads_statements(case, rules, before, now):
                 await read_statements(transaction)
+                self._read.keep(transaction, case.traits)
             judgement = judge_case(case, rules, before, now)
             if judgement.spared is not None:
                 self.counters.spared[rules.policy, judgement.spared.value] += 1

@@ -9,7 +9,7 @@ from poolguard.guard.conditions import IDLE, READS_STATEMENTS, Condition
 from poolguard.guard.exemptions import Spared
 from poolguard.guard.history import Action, History, RuleName
 from poolguard.guard.incidents import PoolState
-from poolguard.guard.rules import Rule, Rules, Verdict
+from poolguard.guard.rules import Rule, Rules, Step, Verdict
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.settings.policies import PolicyMode
@@ -130,7 +130,7 @@ def elapsed(
     transaction = case.transaction
     if rule.measure is not None:
         return measure(rule.measure, transaction) if transaction.phase in COUNTS_IN[rule.measure] else None
-    if transaction.checkout_seconds < rule.soonest and transaction.transaction_seconds < rule.soonest:
+    if _is_too_young(transaction, rule):
         return None
     if not all(condition.holds(case) for condition in rule.when):
         return None
@@ -142,19 +142,24 @@ def elapsed(
     return max(0.0, min(ages))
 
 
-def reads_statements(case: Case, rules: Rules, history: History) -> bool:
-    """Tell whether judging will ask what the statements say: then they are read ahead, a turn of the loop for each."""
+def reads_statements(case: Case, rules: Rules, history: History, now: float) -> bool:
+    """Tell whether judging may ask what the statements say: then they are read ahead, a turn of the loop for each."""
     transaction = case.transaction
-    if history.exempt or is_young(transaction, rules):
+    history = history.continued(transaction, now)
+    if history.exempt or history.ended or is_young(transaction, rules):
         return False
     for rule in rules.rules:
         if rule.measure is not None:
-            ages = transaction.phase in COUNTS_IN[rule.measure] and measure(rule.measure, transaction)
-            if ages and any(step.at <= ages for step in rule.steps):
+            seconds = elapsed(rule, case, {}, {}, now)
+            if seconds is not None and _step_due(rule, seconds, transaction, history, now) is not None:
                 return True
-        elif _cheap_keys_hold(rule.when, case):
+        elif not _is_too_young(transaction, rule) and _cheap_keys_hold(rule.when, case):
             return True
     return False
+
+
+def _is_too_young(transaction: Transaction, rule: Rule) -> bool:
+    return max(transaction.checkout_seconds, transaction.transaction_seconds) < rule.soonest
 
 
 def _cheap_keys_hold(when: Sequence[Condition], case: Case) -> bool:
@@ -162,21 +167,25 @@ def _cheap_keys_hold(when: Sequence[Condition], case: Case) -> bool:
 
 
 def _due(case: Case, rules: Rules, rule: Rule, seconds: float, history: History, now: float) -> Verdict | None:
-    transaction = case.transaction
+    step = _step_due(rule, seconds, case.transaction, history, now)
+    if step is None:
+        return None
+    return Verdict(
+        transaction=case.transaction,
+        rules=rules,
+        of=rule,
+        action=step.action,
+        limit_seconds=step.at,
+        actual_seconds=seconds,
+        matched=tuple((condition.key, condition.wanted, condition.found(case)) for condition in rule.when),
+    )
+
+
+def _step_due(rule: Rule, seconds: float, transaction: Transaction, history: History, now: float) -> Step | None:
+    """The harshest step that is reached and possible, if it was not taken yet."""
     for step in reversed(rule.steps):
-        if seconds < step.at or not is_possible(step.action, transaction):
-            continue
-        if not history.allows(rule.name, step.action, transaction, now):
-            return None
-        return Verdict(
-            transaction=transaction,
-            rules=rules,
-            of=rule,
-            action=step.action,
-            limit_seconds=step.at,
-            actual_seconds=seconds,
-            matched=tuple((condition.key, condition.wanted, condition.found(case)) for condition in rule.when),
-        )
+        if seconds >= step.at and is_possible(step.action, transaction):
+            return step if history.allows(rule.name, step.action, transaction, now) else None
     return None
 
 

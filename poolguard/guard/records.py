@@ -93,10 +93,12 @@ class Records:
         )
         record.timeline = (*record.timeline, step)[-MAX_TIMELINE:]
 
-    def purge(self, alive: Collection[TransactionId]) -> None:
-        """Forget all that are not *alive*."""
-        for gone in self._records.keys() - alive:
-            del self._records[gone]
+    def purge(self, alive: Collection[TransactionId]) -> list[tuple[TransactionId, str, History]]:
+        """Forget all that are not *alive*; those, with their pools and what was done about them."""
+        gone = [(transaction, self._records[transaction]) for transaction in self._records.keys() - alive]
+        for transaction, _ in gone:
+            del self._records[transaction]
+        return [(transaction, record.pool, record.history) for transaction, record in gone]
 
     def settings_changed(self, pools_with_new_mode: Collection[str]) -> None:
         """Judge exemptions anew; where the mode changed, everything: what was only observed was not done."""

@@ -1,5 +1,6 @@
 """A policy as rules, compiled from its short and its long form; and what a rule comes to: a verdict. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolguard.guard.conditions import READS_POOL, Condition, compile_when
@@ -127,7 +128,7 @@ def _short_rule(name: str, ladder: Ladder, setting: str, mode: PolicyMode) -> Ru
     if isinstance(ladder, IdleBlocker):
         states = (RuleState.IDLE_IN_TRANSACTION, RuleState.FAILED_TRANSACTION)
         when = compile_when(When(state=states, blocking=f">={ladder.blocking}"))
-        return Rule(name=name, setting=setting, steps=steps, mode=mode, when=when)
+        return Rule(name=name, setting=setting, steps=steps, mode=mode, when=when, soonest=_soonest(when, steps))
     measure = RuleName(name)
     soonest = min(step.at for step in steps)
     return Rule(name=measure, setting=setting, steps=steps, mode=mode, measure=measure, soonest=soonest)
@@ -145,8 +146,17 @@ def _long_rule(rule: policies.Rule, setting: str, mode: PolicyMode, *, observe: 
         wait_after=rule.wait_after,
         exempt=compile_exempt(rule.exempt) if rule.exempt is not None else None,
         claims=frozenset(rule.when.statement_class),
-        soonest=max(condition.floor for condition in when),
+        soonest=_soonest(when, _steps(rule.then)),
     )
+
+
+def _soonest(when: Sequence[Condition], steps: Sequence[Step]) -> float:
+    """The age (seconds) of the youngest checkout that the rule must see."""
+    floor = max(condition.floor for condition in when)
+    if any(condition.watched for condition in when):
+        return floor  # what counts from the first look must be looked at in time
+    # Nothing has held for longer than the server has been held.
+    return max(floor, min(step.at for step in steps))
 
 
 def _steps(ladder: Ladder) -> tuple[Step, ...]:

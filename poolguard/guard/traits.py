@@ -5,10 +5,11 @@ forgotten, the answer is None (not known) instead of a guess.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from poolguard.core.ids import TransactionId
 from poolguard.ledger.facts import Transaction
 from poolguard.wire.classes import Savepoint, StatementClass, classes_of, isolation_of, savepoints_of
 from poolguard.wire.fingerprint import comment_tags, fingerprint
@@ -80,6 +81,29 @@ def read_traits(transaction: Transaction) -> Traits:
         tags=tags,
         lifted=lifted_timeouts((*transaction.sets, *known[start:])),
     )
+
+
+class KnownTraits:
+    """What was read of transactions, for as long as no further statement comes: an idle one is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[TransactionId, tuple[int, int, Traits]] = {}
+
+    def get(self, transaction: Transaction) -> Traits | None:
+        """What was read, unless statements have come since."""
+        known = self._known.get(transaction.id)
+        if known is None or known[:2] != (transaction.statements, len(transaction.sets)):
+            return None
+        return known[2]
+
+    def keep(self, transaction: Transaction, traits: Traits) -> None:
+        """Remember what was read of *transaction*."""
+        self._known[transaction.id] = (transaction.statements, len(transaction.sets), traits)
+
+    def purge(self, alive: Collection[TransactionId]) -> None:
+        """Forget all that are not *alive*."""
+        for gone in self._known.keys() - alive:
+            del self._known[gone]
 
 
 def _start(classes: Sequence[frozenset[StatementClass]]) -> int | None:

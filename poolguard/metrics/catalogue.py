@@ -215,6 +215,13 @@ SPARED: Final = _counter(
     "policy",
     "reason",
 )
+LEAKS: Final = _counter(
+    "poolguard_leaks_total",
+    "Transactions idle past the first step of idle_in_transaction, by how that ended: ended (by the guard or a "
+    "person), returned (the client went on), disconnected.",
+    "pool",
+    "resolution",
+)
 WEBHOOK: Final = _counter(
     "poolguard_webhook_incidents_total",
     "Incidents for the webhook: sent, repeats (one like it was sent), failed (given up), missed (queue full).",

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from poolguard.guard.counters import GuardCounters, WebhookCounters
+from poolguard.guard.counters import GuardCounters, Resolution, WebhookCounters
 from poolguard.guard.exemptions import Spared
 from poolguard.guard.history import Action
 from poolguard.ledger.hands import Outcome
@@ -32,6 +32,10 @@ def guard_readings(guard: GuardCounters, settings: Settings) -> Iterator[Reading
     spared.update(guard.spared)
     for policy_and_reason, number in spared.items():
         yield Reading(c.SPARED, policy_and_reason, number)
+    leaks = Counter({(pool, resolution.value): 0 for pool in settings.pools for resolution in Resolution})
+    leaks.update(guard.leaks)
+    for pool_and_resolution, number in leaks.items():
+        yield Reading(c.LEAKS, pool_and_resolution, number)
     for policy in {**settings.policies, **guard.budget_exhausted}:
         yield Reading(c.BUDGET_EXHAUSTED, (policy,), guard.budget_exhausted[policy])
         yield Reading(c.BUDGET_SPENT, (policy,), int(policy in guard.exhausted_now))

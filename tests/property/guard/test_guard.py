@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolguard.guard.case import Case
 from poolguard.guard.history import ENDS, Action, History, RuleName
 from poolguard.guard.judge import COUNTS_IN, POSSIBLE_IN, judge, measure
 from poolguard.guard.rules import Verdict, compile_policy
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
+from poolguard.settings.load import parse
 from poolguard.settings.policies import Budget, Ladder, Policy, PolicyMode
+from poolguard.settings.problems import SettingsProblems
 from tests.unit.guard.builders import NOW, Scene, transaction
 
 AGES = st.floats(0, 100).map(lambda age: round(age, 1))
@@ -165,3 +168,46 @@ def test_observe_never_touches_the_hands_and_notes_what_enforce_would_do(
     assert observed.hands.calls == []
     assert {outcome for _, outcome in observed.story()} <= {"observed"}
     assert sorted(action for action, _ in observed.story()) == sorted(action for action, _ in enforced.story())
+
+
+RULE_TEXTS = st.lists(
+    st.sampled_from(
+        [
+            "state: idle_in_transaction",
+            "state: [active, idle_in_transaction]",
+            "idle_for: 5s",
+            "transaction_age: '>=20s'",
+            "checkout_age: '<40s'",
+            "statements: '>=2'",
+            "wrote: false",
+            "savepoint: false",
+            "user: 'b*'",
+        ]
+    ),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda key: key.partition(":")[0],
+)
+
+
+def long_form(keys: list[str], warn: float, rollback: float) -> Policy:
+    text = f"{{name: r, when: {{{', '.join(keys)}}}, then: {{warn: {warn}s, rollback: {warn + rollback}s}}}}"
+    return parse(f"policies: {{p: {{rules: [{text}]}}}}", "f", {}).settings.policies["p"]
+
+
+@given(RULE_TEXTS, AGES, AGES, LIVES)
+def test_a_rule_of_the_long_form_matches_only_while_every_key_holds_and_is_old_enough_by_its_own_count(
+    keys: list[str], warn: float, rollback: float, life: list[tuple[Phase, float, bool]]
+) -> None:
+    try:
+        policy = long_form(keys, warn, rollback)
+    except SettingsProblems:
+        return  # a state in which no rollback is possible
+    conditions = compile_policy("p", policy).rules[0].when
+    for verdict, *_ in judged(policy, life):
+        case = Case(verdict.transaction)
+        assert all(condition.holds(case) for condition in conditions)
+        assert verdict.actual_seconds >= verdict.limit_seconds
+        assert verdict.actual_seconds <= verdict.transaction.checkout_seconds + 0.001
+        assert verdict.transaction.phase in POSSIBLE_IN[verdict.action]
+        assert [key for key, *_ in verdict.matched] == [condition.key for condition in conditions]

@@ -431,3 +431,15 @@ async def test_an_action_names_the_transaction_and_for_idle_ones_the_statement_t
     by_checkout, by_rollback = scene.hands.stills  # the oldest first
     assert by_rollback == Still(began_at=NOW - 62.0, statements=7)
     assert by_checkout == ANYHOW
+
+
+async def test_what_looked_like_a_leak_is_counted_by_how_it_came_to_its_end() -> None:
+    scene = Scene()
+    scene.guard._has_session = lambda session: session == 2
+    await scene.sweep(idle(61.0, 1), idle(11.0, 2), idle(11.0, 3), idle(9.0, 4))
+    await scene.sweep()
+    assert scene.guard.counters.leaks == {
+        ("app", "ended"): 1,
+        ("app", "returned"): 1,
+        ("app", "disconnected"): 1,
+    }

@@ -126,10 +126,11 @@ def test_a_verdict_tells_what_each_key_wanted_and_what_was_found() -> None:
 
 def test_statements_are_read_only_if_the_cheap_keys_hold() -> None:
     rules = compile_policy("app", policy(LEAKED))
-    assert not reads_statements(Case(reading(9.0)), rules, History())
-    assert not reads_statements(Case(active(99.0)), rules, History())
-    assert reads_statements(Case(reading(10.0)), rules, History())
-    assert not reads_statements(Case(reading(99.0)), rules, History(exempt=True))
+    assert not reads_statements(Case(reading(9.0)), rules, History(), NOW)
+    assert not reads_statements(Case(active(99.0)), rules, History(), NOW)
+    assert reads_statements(Case(reading(10.0)), rules, History(), NOW)
+    exempt = replace(History().continued(reading(99.0), NOW), exempt=True)
+    assert not reads_statements(Case(reading(99.0)), rules, exempt, NOW)
 
 
 def test_without_the_pools_state_no_key_about_it_holds() -> None:
@@ -149,3 +150,11 @@ def test_an_idle_blocker_is_one_that_stands_idle_while_others_wait() -> None:
         (active(99.0, blocking=1, blocking_seconds=30.0), []),
     ]
     assert [steps(judge(facts, rules, History(), NOW)) for facts, _ in story] == [due for _, due in story]
+
+
+def test_statements_of_what_was_warned_of_are_not_read_again() -> None:
+    rules = compile_policy("app", LADDERS)
+    assert reads_statements(Case(idle(30.0)), rules, History(), NOW)
+    warned = History().continued(idle(30.0), NOW)
+    warned = warned.after("idle_in_transaction", WARN, Outcome.DONE, idle(30.0), seen=NOW, now=NOW)
+    assert not reads_statements(Case(idle(31.0)), rules, warned, NOW + 1)

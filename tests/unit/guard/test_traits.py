@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from poolguard.guard.traits import Traits, lifted_timeouts, read_traits
+from poolguard.guard.traits import KnownTraits, Traits, lifted_timeouts, read_traits
 from poolguard.wire.classes import StatementClass
 from tests.unit.guard.builders import idle
 
@@ -90,3 +90,13 @@ def test_sets_that_lasted_longer_than_the_memory_of_statements_count() -> None:
 
 def test_no_literal_is_in_what_was_read() -> None:
     assert "hunter2" not in repr(traits("update t set password = 'hunter2'"))
+
+
+def test_what_was_read_holds_until_a_statement_comes() -> None:
+    known, facts = KnownTraits(), idle(1.0, statements=3)
+    known.keep(facts, Traits(wrote=True))
+    assert known.get(idle(9.0, statements=3)) == Traits(wrote=True)
+    assert known.get(idle(9.0, statements=4)) is None
+    assert known.get(idle(9.0, statements=3, sets=(b"set statement_timeout = 0",))) is None
+    known.purge(set())
+    assert known.get(facts) is None
