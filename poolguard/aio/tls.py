@@ -14,8 +14,9 @@ RECORD_BYTES: Final = 8192
 """Of plain text in one TLS record, as PostgreSQL sends it. Clients that poll their socket read less than a longer
 record holds, and then wait for a socket that has nothing more to tell."""
 
-READ_BYTES: Final = 256 * 1024
-"""Asked for at once; OpenSSL gives at most one record."""
+READ_BYTES: Final = 16 * 1024
+"""Given to OpenSSL at once, and asked of it: the longest record. Its buffers never shrink: what once went through
+one whole, a client would hold for as long as it is connected."""
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
@@ -57,28 +58,35 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt, and hand on."""
-        self._incoming.write(data)
-        if self._shaken is not None and not self._shake(self._shaken):
-            return
         parts: list[bytes] = []
-        ended = False
-        try:
-            # Nothing buffered on either side means that a further read would only raise.
-            while self._incoming.pending or self._tls.pending() or not parts:
-                part = self._tls.read(READ_BYTES)
-                if not part:
-                    ended = True
-                    break
-                parts.append(part)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError:
-            ended = True
+        if len(data) <= READ_BYTES:
+            ended = self._decrypt(data, parts)
+        else:
+            view = memoryview(data)
+            ended = any(self._decrypt(view[at : at + READ_BYTES], parts) for at in range(0, len(view), READ_BYTES))
         self._flush()  # an answer to a KeyUpdate, an alert
         if parts:
             self._inner.data_received(parts[0] if len(parts) == 1 else b"".join(parts))
         if ended:
             self.close()
+
+    def _decrypt(self, data: bytes | memoryview, parts: list[bytes]) -> bool:
+        """Add what *data* says to *parts*; True if it ends the connection."""
+        self._incoming.write(data)
+        if self._shaken is not None and not self._shake(self._shaken):
+            return False
+        try:
+            while True:
+                part = self._tls.read(READ_BYTES)
+                if not part:
+                    return True
+                parts.append(part)
+                if not (self._incoming.pending or self._tls.pending()):
+                    return False  # a further read would only raise
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError:
+            return True
 
     def _shake(self, shaken: "asyncio.Future[None]") -> bool:
         try:
@@ -124,15 +132,20 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         try:
             if len(data) <= RECORD_BYTES:
                 self._tls.write(data)
+                sealed = self._outgoing.read()
             else:
                 view = memoryview(data)
-                for start in range(0, len(view), RECORD_BYTES):
-                    self._tls.write(view[start : start + RECORD_BYTES])
+                sealed = b"".join(self._seal(view[at : at + RECORD_BYTES]) for at in range(0, len(view), RECORD_BYTES))
         except ssl.SSLError:
             # What was agreed is broken (the client has ended it): not one byte may follow in the clear.
             self._raw.abort()
             return
-        self._flush()
+        self._raw.write(sealed)
+
+    def _seal(self, part: memoryview) -> bytes:
+        """One record."""
+        self._tls.write(part)
+        return self._outgoing.read()
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self._raw.is_closing():

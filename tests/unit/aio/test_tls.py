@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolguard.aio.tls import RECORD_BYTES, TlsTransport
+from poolguard.aio.tls import READ_BYTES, RECORD_BYTES, TlsTransport
 from tests.support.certificates import Authority
 from tests.support.relaying import FakeTransport
 
@@ -137,6 +137,33 @@ async def test_records_are_no_longer_than_postgresqls(tmp_path: Path) -> None:
     assert len(records) == -(-len(said) // RECORD_BYTES)
     assert max(records) <= RECORD_BYTES + 256, "tag, padding and type of the record"
     assert pair.heard() == said
+
+
+async def test_nothing_large_is_kept(tmp_path: Path) -> None:
+    """L9: OpenSSL's buffers don't shrink, so none may ever grow."""
+    pair = Pair(tmp_path)
+    await pair.shake()
+    fed: list[int] = []
+    incoming = pair.tls._incoming
+
+    class Watched:
+        """Tells how much is put into the buffer at once."""
+
+        def write(self, data: bytes) -> int:
+            fed.append(len(data))
+            return incoming.write(data)
+
+        @property
+        def pending(self) -> int:
+            return incoming.pending
+
+    object.__setattr__(pair.tls, "_incoming", Watched())
+    pair.client.write(b"x" * 1_000_000)
+    pair.flow()
+    assert b"".join(pair.inner.got) == b"x" * 1_000_000
+    assert max(fed) <= READ_BYTES
+    pair.tls.write(b"y" * 1_000_000)
+    assert pair.heard() == b"y" * 1_000_000
 
 
 async def test_a_client_that_does_not_read_pauses_whoever_writes(tmp_path: Path) -> None:
