@@ -252,8 +252,10 @@ class Login(asyncio.Protocol):
         entry = self._entry
         assert entry is not None, "a client that runs has arrived"
         entry.user, entry.database = asked.user, asked.database
-        self.lease, parameters = lease_of({**dict(asked.options), **dict(asked.parameters)})
-        entry.application_name = {name.lower(): value for name, value in parameters.items()}.get("application_name", "")
+        # The later wins, however its name is written: PostgreSQL applies options before the rest.
+        given = {name.lower(): value for name, value in (*asked.options, *asked.parameters)}
+        self.lease, parameters = lease_of(given)
+        entry.application_name = parameters.get("application_name", "")
         lobby = self._house.lobby_for(asked)
         entry.pool = lobby.pool.name
         if asked.replication:

@@ -1,13 +1,19 @@
 """How a client comes in: negotiation, parameters, and the first packets of those who mean no good."""
 
-import pytest
+import asyncio
 
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from poolguard.demo.postgres import EmbeddedPostgres
+from poolguard.ledger.entries import Phase
 from poolguard.settings.model import Limits
 from poolguard.wire import startup
 from tests.integration.relay.differential import SOURCE_PLACE, Masked, masked
 from tests.integration.relay.raw import Raw, connected, query, rows, tags
 from tests.support.cluster import Database
-from tests.support.running import MODES, TRANSACTION, Running, running
+from tests.support.running import MODES, TRANSACTION, Running, both_modes, running
 
 GSS_REQUEST = (8).to_bytes(4, "big") + (80877104).to_bytes(4, "big")
 
@@ -64,12 +70,16 @@ async def test_newer_protocols_and_options_are_negotiated(relay: Running) -> Non
         {"IntervalStyle": "iso_8601", "extra_float_digits": "3"},
         {"options": "-c timezone=UTC -c statement_timeout=5s"},
         {"options": "--search-path=a,\\ b -c DateStyle=German"},
+        {"options": "-cDateStyle=German --IntervalStyle=iso_8601\t-c   TimeZone=Asia/Tokyo"},
+        {"options": "-c application_name=an\\ app\\\\\\ '-c\\ x=y'"},
+        {"options": "-c TimeZone=Asia/Tokyo", "timezone": "UTC"},
+        {"options": ""},
     ],
 )
 async def test_startup_parameters_are_reported_as_by_postgresql(
     mode: str, parameters: dict[str, str], database: Database
 ) -> None:
-    """S9: also that a second client with others is not told the first one's."""
+    """S8, S9: also that a second client with others is not told the first one's."""
     expected = await greeted(database.port, database.name, **parameters)
     plain = await greeted(database.port, database.name)
     async with running(database) as relay:
@@ -94,6 +104,8 @@ def _greeting(told: list[Masked]) -> list[Masked]:
         {"options": "-c no_such_parameter=1"},
         {"options": "-c statement_timeout=often"},
         {"options": "-c search_path=a\\ b,c"},
+        {"options": "-c search_path=x';create\\ table\\ t();--"},
+        {"options": "-c statement_timeout=0;select"},
     ],
 )
 async def test_a_parameter_that_postgresql_refuses_is_refused_with_its_code(
@@ -203,3 +215,73 @@ async def test_more_clients_than_max_clients_are_sent_away(database: Database) -
         (told,) = await raw.until_closed()
         assert told.sqlstate == "53300"
         await raw.end()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "path",
+    ['"a b", "C"', '"it\'s", public', '"a""b"', "'a'", "$user", '"$user", public', "a,b ,c", "", '""', "e'\\\\x'"],
+)
+async def test_a_search_path_stays_as_it_was_said_at_each_hand_over(mode: str, path: str, database: Database) -> None:
+    """S8: never quoted again, whoever had the server in between; refused only if PostgreSQL refuses it."""
+    said = path.replace("\\", "\\\\").replace(" ", "\\ ")
+    options = f"-c search_path={said}"
+    direct = await Raw.dial(database.port)
+    told = await direct.log_in({"user": "postgres", "database": database.name, "options": options})
+    ask = query("select current_setting('search_path')")
+    expected = None if told[-1].tag == "E" else rows(await direct.ask(ask))
+    await direct.end()
+    async with running(database, both_modes(1)) as relay:
+        for _ in range(2):
+            raw = await Raw.dial(relay.port)
+            told = await raw.log_in({"user": "postgres", "database": mode, "options": options})
+            if expected is None:
+                assert told[-1].tag == "E"
+            else:
+                assert rows(await raw.ask(ask)) == expected
+                if mode == TRANSACTION:
+                    async with connected(relay.port, mode) as other:
+                        assert rows(await other.ask(ask)) == [('"$user", public',)]
+                assert rows(await raw.ask(ask)) == expected
+            await raw.end()
+        await relay.at_rest(sessions=0)
+
+
+@pytest.mark.parametrize("version", ["3.0", "3.2", "latest"])
+async def test_libpq_18_gets_the_protocol_that_it_asks_for(version: str, relay: Running) -> None:
+    """S5, S6: with a key of its length, by which it can cancel."""
+    wanted = {"max_protocol_version": version, "min_protocol_version": "3.0" if version == "latest" else version}
+    async with await psycopg.AsyncConnection.connect(
+        relay.dsn(application_name="victim", **wanted), autocommit=True
+    ) as connection:
+        assert connection.pgconn.full_protocol_version == (30000 if version == "3.0" else 30002)
+        statement = asyncio.ensure_future(connection.execute("select pg_sleep(600)"))
+        await relay.transaction("victim", Phase.ACTIVE)
+        await connection.cancel_safe()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            await statement
+
+
+async def asked_once(port: int) -> list[str]:
+    """The errors of a client that asks for one statement."""
+    async with connected(port, TRANSACTION) as client:
+        return [m.sqlstate for m in await client.ask(query("select 1")) if m.tag == "E"]
+
+
+async def test_a_changed_password_ends_no_server_and_a_wrong_one_is_not_tried_for_ever() -> None:
+    """S15."""
+    with EmbeddedPostgres(hba=["host all app all scram-sha-256"]) as postgres, postgres.connect() as admin:
+        admin.execute("create role app login password 'old'")
+        own = Database(conninfo.make_conninfo(postgres.url, user="app", password="old", dbname="postgres"))
+        async with running(own, both_modes(2)) as relay:
+            pool = relay.pool()
+            async with connected(relay.port, TRANSACTION) as client:
+                before = rows(await client.ask(query("select pg_backend_pid()")))
+                admin.execute("alter role app password 'new'")
+                for _ in range(3):
+                    assert rows(await client.ask(query("select pg_backend_pid()"))) == before
+                await client.ask(query("begin; select 1"))
+                told = await asyncio.gather(*(asked_once(relay.port) for _ in range(20)))
+                assert told == [["28P01"]] * 20
+                assert pool.open_failures <= 3, "each client tried it anew"
+                assert rows(await client.ask(query("commit; select pg_backend_pid()"))) == before

@@ -16,7 +16,7 @@ from poolguard.daemon.doors import make_door
 from poolguard.ledger.entries import Phase
 from poolguard.settings.model import Auth, AuthMethod, ClientCert, ClientsListener, ClientsTls, TlsVersion, User
 from poolguard.wire import startup
-from tests.integration.relay.raw import Raw, query, sqlstates, tags
+from tests.integration.relay.raw import SYNC, Raw, query, run, sqlstates, tags
 from tests.support.certificates import Authority
 from tests.support.cluster import Database
 from tests.support.eventually import eventually_async
@@ -413,3 +413,45 @@ async def test_a_new_certificate_is_for_new_connections(database: Database, file
             async with client(relay, **who, sslmode="verify-full", sslrootcert=roots) as fresh:
                 await fresh.execute("select 1")
             await old.execute("select 1")
+
+
+async def test_new_keys_in_the_middle_of_a_blocked_stream_lose_nothing(database: Database, files: Files) -> None:
+    """L5: TLS 1.3's KeyUpdate, asked for by a client that does not read: the answer waits behind what is unread."""
+    async with secured(database, files.tls()) as relay:
+        process = await asyncio.create_subprocess_exec(
+            "openssl", "s_client", "-connect", f"127.0.0.1:{relay.port}", "-alpn", "postgresql", "-tls1_3",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        got = bytearray()
+
+        async def until(mark: bytes, times: int = 1) -> None:
+            async with asyncio.timeout(20):
+                while got.count(mark) < times:
+                    read = await stdout.read(1 << 20)
+                    assert read, got[-500:]
+                    got.extend(read)
+
+        await until(b"Verification error")
+        stdin.write(startup.startup_packet({"user": "postgres", "application_name": "keys"}))
+        await until(b"Z\0\0\0\x05I")
+        # It reads no more than its pipe takes, and goes on sending. What begins with K asks for new keys, with Q quits:
+        # so no simple Query.
+        stdin.write(run("select repeat('x', 1000000) from generate_series(1, 30)") + SYNC)
+        await stdin.drain()
+        await eventually_async(lambda: len(relay.relay._around.unread))
+        stdin.write(b"K\n")
+        await stdin.drain()
+        await until(b"Z\0\0\0\x05I", 2)
+        assert got.count(b"x" * 1_000_000) == 30
+        for number in range(3):
+            stdin.write(run(f"select 'after new keys, {number}'") + SYNC)
+            await stdin.drain()
+            await until(b"Z\0\0\0\x05I", 3 + number)
+        assert b"after new keys, 2" in got
+        stdin.close()
+        _, said = await process.communicate()
+        assert b"KEYUPDATE" in said
+        await relay.at_rest(sessions=0)
