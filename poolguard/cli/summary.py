@@ -48,6 +48,6 @@ def _pool(name: str, pool: Pool) -> str:
 
 def _connections(settings: Settings) -> str:
     pools = sum(pool.size for pool in settings.pools.values())
-    leases = settings.leases.connections if settings.leases.enabled else 0
+    leases = settings.leases.most_connections
     total = pools + leases + OBSERVER_CONNECTIONS
     return f"{total} ({pools} in pools, {leases} for leases, {OBSERVER_CONNECTIONS} to observe)"

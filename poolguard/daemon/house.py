@@ -51,6 +51,9 @@ from poolguard.web.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
+RESIGN_SECONDS: Final = 3.0
+"""What giving leases back may take of the time to drain; one that hangs must not use it up."""
+
 
 class House:
     """Everything of one process. Make it on a running loop."""
@@ -140,7 +143,7 @@ class House:
         deadline = self.clock.monotonic() + seconds
         if self.campaigns is not None and self.leases is not None:
             # Resign before anything else: others can lead while this process finishes its transactions.
-            await self.campaigns.drain(deadline)
+            await self.campaigns.drain(min(deadline, self.clock.monotonic() + RESIGN_SECONDS))
             await self.leases.drain(deadline)
         await self.relay.drain(deadline)
         await self.guard.drain(deadline)

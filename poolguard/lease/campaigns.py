@@ -32,6 +32,8 @@ from poolguard.lease.watcher import Watch
 log = logging.getLogger(__name__)
 
 MAX_CAMPAIGNS: Final = 200
+MAX_STREAMS: Final = 4
+"""Of one campaign: each takes a connection of the control listener, and lease requests need theirs."""
 CHECKS_PER_LIVENESS: Final = 3
 """How often a process or URL is looked at while the application may be silent."""
 CHECK_AT_LEAST_SECONDS: Final = 60.0
@@ -73,7 +75,9 @@ class Run:
 
     @contextmanager
     def read(self) -> Iterator[asyncio.Event]:
-        """An open event stream: proof while it lasts. The event is set at every change."""
+        """An open event stream: proof while it lasts. The event is set at every change. Raises LeaseBusy."""
+        if len(self.readers) >= MAX_STREAMS:
+            raise LeaseBusy(f"{MAX_STREAMS} streams of this campaign are open already")
         news = asyncio.Event()
         self.readers.add(news)
         self.campaign.streams += 1

@@ -127,7 +127,7 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
 
 def _connections(settings: Settings) -> Iterator[Finding]:
     shared = sum(pool.size for pool in settings.pools.values() if pool.upstream is None)
-    leases = settings.leases.connections if settings.leases.enabled else 0
+    leases = settings.leases.most_connections
     listening = sum(pool.upstream is None and pool.mode is PoolMode.TRANSACTION for pool in settings.pools.values())
     total = shared + listening + leases + OBSERVER_CONNECTIONS
     if total > POSTGRES_DEFAULT_CONNECTIONS:

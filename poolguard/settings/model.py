@@ -250,6 +250,11 @@ class Leases:
     failover_grace: bool = True
     elector: Elector | None = None
 
+    @property
+    def most_connections(self) -> int:
+        """How many connections to PostgreSQL leases ever have."""
+        return self.connections + self.listen if self.enabled else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:

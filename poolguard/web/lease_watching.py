@@ -64,6 +64,8 @@ class LeaseWatching:
             topic = watch.topic(name)
             while topic.index in {None, index} and (now := self._clock.monotonic()) < deadline and not gone():
                 await watch.changed(min(deadline, now + LOOK_SECONDS))
+            if topic.index is None and watch.failure is None:
+                return await self._manager.get(name)  # so short a wait that nobody has looked yet
             return self._standing(name, watch, topic)
 
     def _standing(self, name: str, watch: Watch, topic: Topic) -> Standing:

@@ -23,7 +23,7 @@ def test_good_settings_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None
         "  control: 127.0.0.1:6433, metrics: 0.0.0.0:9127",
         f"  pools: {pools}",
         "  any other database name: app; routes: 0",
-        "  connections to PostgreSQL at most: 37 (34 in pools, 2 for leases, 1 to observe)",
+        "  connections to PostgreSQL at most: 38 (34 in pools, 3 for leases, 1 to observe)",
     ]
     assert "hunter2" not in out
 

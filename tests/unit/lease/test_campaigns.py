@@ -308,6 +308,15 @@ async def test_a_lease_that_is_held_without_a_campaign_is_waited_for(campaigns: 
     assert phase(run) is Phase.LEADING
 
 
+async def test_the_streams_of_a_campaign_have_a_limit(campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_STREAMS", 1)
+    run = await begin(campaigns)
+    with run.read(), pytest.raises(LeaseBusy), run.read():
+        pass
+    with run.read():
+        assert run.campaign.streams == 1
+
+
 async def test_limits(campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch) -> None:
     await begin(campaigns)
     with pytest.raises(LeaseBusy, match="another holderIdentity"):

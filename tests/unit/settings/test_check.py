@@ -60,9 +60,9 @@ def test_no_pool_at_all_is_one_problem() -> None:
 
 
 def test_more_connections_than_postgresql_allows_by_default_are_warned_of() -> None:
-    pools = {"app": Pool(size=93)}
+    pools = {"app": Pool(size=92)}
     assert find_warnings(Settings(pools=pools)) == []
-    (warning,) = find_warnings(Settings(pools={"app": Pool(size=94)}))
+    (warning,) = find_warnings(Settings(pools={"app": Pool(size=93)}))
     assert (warning.path, "98" in warning.text) == (("pools",), True)
 
 

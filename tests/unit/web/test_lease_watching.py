@@ -106,6 +106,14 @@ async def test_postgresql_away_is_not_a_change(client: Client, store: TableStore
     assert (status, body["error"]) == (503, "lease_unavailable")
 
 
+async def test_no_wait_at_all_is_a_plain_question(client: Client) -> None:
+    """What nobody has looked at yet is not missing."""
+    await acquire(client)
+    _, index, _ = await get(client, "/v1/leases/a")
+    assert (await get(client, f"/v1/leases/a?index={index}&wait=0s"))[0] == 200
+    assert (await get(client, "/v1/leases/b?index=0&wait=0s"))[0] == 404
+
+
 async def test_a_list_can_be_waited_for_too(client: Client, clock: ManualClock, store: TableStore) -> None:
     await acquire(client)
     _, index, _ = await get(client, "/v1/leases")
