@@ -17,7 +17,8 @@ from poolguard.daemon.services import Services
 from poolguard.daemon.targets import Targets
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.client_watch import ClientWatch
-from poolguard.guard.errors import Deadlock, ErrorBook, deadlock_json
+from poolguard.guard.clients import key_of
+from poolguard.guard.errors import ErrorBook
 from poolguard.guard.guard import Guard
 from poolguard.guard.locks.observer import Observer
 from poolguard.guard.locks.state import LockState
@@ -88,8 +89,8 @@ class House:
             leads=self._leads,
             on_error=self._erred,
         )
-        self.errors: Final = ErrorBook(self._deadlocked)
         self.book: Final = IncidentBook(self.clock, self._snapshot, settings_hash=loaded.hash)
+        self.errors: Final = ErrorBook(self.book.deadlocked)
         self.locks: Final = LockState()
         self.guard: Final = Guard(
             clock=self.clock,
@@ -158,18 +159,13 @@ class House:
         found = self.relay.registry.pools.get(pool)
         return None if found is None else found.snapshot(self.clock.monotonic())
 
-    def _starved(self, pool: str, waited: float, reason: Refusal, holders: Sequence[Transaction]) -> None:
-        self.book.starved(pool, waited, reason, holders)
+    def _starved(self, entry: SessionEntry, waited: float, reason: Refusal, holders: Sequence[Transaction]) -> None:
+        blocked = self.locks.blocked.keys()
+        self.book.starved(entry.pool, waited, reason, holders, waiter=key_of(entry), blocked=blocked)
 
     def _erred(self, entry: SessionEntry, fields: Mapping[str, str]) -> None:
         now = self.clock.monotonic()
         self.errors.seen(transaction_facts(entry, now), fields, self.ledger.transactions(now))
-
-    def _deadlocked(self, deadlock: Deadlock) -> None:
-        log.warning(
-            "a deadlock: PostgreSQL ended one of the statements that waited for each other",
-            extra={"pool": deadlock.pool, "deadlock": deadlock_json(deadlock)},
-        )
 
     def _make_observer(self, settings: Settings) -> Observer | None:
         if not settings.observer.enabled:

@@ -42,6 +42,7 @@ Modules:
 - `evidence`: from ledger facts to what an incident shows.
 - `clients`: client processes, their full pools and lost slots.
 - `client_watch`: looks at all sessions for that.
+- `starvation`: why somebody waited in vain.
 - `deadlocks`: the message of a deadlock to the cycle.
 - `errors`: deadlocks and duplicate keys, by who caused them.
 - `wording`: errors for clients, advice and exemptions for operators.

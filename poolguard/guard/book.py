@@ -3,13 +3,17 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from poolguard.core.clock import Clock
-from poolguard.guard.evidence import classify_starvation, party_of, pool_state_of
+from poolguard.core.ids import TransactionId
+from poolguard.guard.clients import ClientKey
+from poolguard.guard.errors import Deadlock
+from poolguard.guard.evidence import MAX_NAME, party_of, pool_state_of
 from poolguard.guard.incidents import (
+    Classification,
     ClientSees,
     Incident,
     IncidentKind,
@@ -17,6 +21,7 @@ from poolguard.guard.incidents import (
     IncidentOutcome,
     Party,
 )
+from poolguard.guard.starvation import classify_starvation
 from poolguard.guard.traits import statements_of
 from poolguard.guard.wording import ADVICE
 from poolguard.ledger.facts import Transaction
@@ -34,6 +39,7 @@ STREAM_LENGTH: Final = 100
 _MESSAGES: Final = {
     IncidentKind.ACTION: "guard acted on a transaction",
     IncidentKind.STARVATION: "wait for a server was in vain",
+    IncidentKind.DEADLOCK: "a deadlock: PostgreSQL ended one of the statements that waited for each other",
     IncidentKind.BY_HAND: "operator acted on a transaction",
 }
 _LEVELS: Final = {
@@ -145,8 +151,44 @@ class IncidentBook:
         finally:
             self._streams.discard(stream)
 
-    def starved(self, pool: str, waited: float, reason: Refusal, holders: Sequence[Transaction]) -> Incident:
-        """Record that somebody waited *waited* seconds for a server of *pool* in vain; *holders* oldest first.
+    def deadlocked(self, deadlock: Deadlock) -> Incident:
+        """Record a deadlock: its parties are the holders, the victim first, each having waited for the next."""
+        snapshot = self._snapshot(deadlock.pool)
+        parties = [one.party for one in deadlock.cycle if one.party is not None]
+        incident = Incident(
+            id=self.new_id(),
+            at=self._clock.wall(),
+            kind=IncidentKind.DEADLOCK,
+            mode=IncidentMode.ENFORCE,
+            pool=deadlock.pool,
+            policy=snapshot.policy if snapshot is not None else "",
+            settings_hash=self.settings_hash,
+            outcome=IncidentOutcome.DONE,
+            actor="postgresql",
+            transaction=parties[0] if parties and deadlock.cycle[0].party is parties[0] else None,
+            holders=tuple(parties),
+            holders_total=len(deadlock.cycle),
+            pool_state=pool_state_of(snapshot),
+            client_sees=ClientSees(sqlstate="40P01", severity="ERROR", when="at once, in PostgreSQL's own words"),
+            classification=Classification.DEADLOCK,
+            advice=ADVICE[Classification.DEADLOCK],
+        )
+        self.record(incident)
+        return incident
+
+    def starved(
+        self,
+        pool: str,
+        waited: float,
+        reason: Refusal,
+        holders: Sequence[Transaction],
+        *,
+        waiter: ClientKey | None = None,
+        blocked: Collection[TransactionId] = (),
+    ) -> Incident:
+        """Record that *waiter* waited *waited* seconds for a server of *pool* in vain; *holders* oldest first.
+
+        *blocked* are the transactions that wait for a lock.
 
         Within `STARVATION_SECONDS` of the pool's latest starvation, that one is returned and the next counts this.
         """
@@ -156,7 +198,7 @@ class IncidentBook:
             self._repeats[pool] = self._repeats.get(pool, 0) + 1
             return latest
         snapshot = self._snapshot(pool)
-        classification = classify_starvation(holders)
+        classification = classify_starvation(holders, waiter, blocked)
         incident = Incident(
             id=self.new_id(),
             at=self._clock.wall(),
@@ -167,6 +209,7 @@ class IncidentBook:
             settings_hash=self.settings_hash,
             outcome=_STARVED[reason],
             actor="queue",
+            waiter=waiter.application_name[:MAX_NAME] if waiter is not None else "",
             waited_seconds=waited,
             holders=tuple(_holder(holder) for holder in holders[:NAMED_HOLDERS]),
             holders_total=len(holders),

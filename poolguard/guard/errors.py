@@ -47,7 +47,7 @@ class Deadlock:
 class ErrorBook:
     """Counts. *on_deadlock* is told of each, at once."""
 
-    def __init__(self, on_deadlock: Callable[[Deadlock], None]) -> None:
+    def __init__(self, on_deadlock: Callable[[Deadlock], object]) -> None:
         self._on_deadlock = on_deadlock
         self.deadlocks: Counter[str] = Counter()
         """By pool."""
@@ -85,24 +85,6 @@ class ErrorBook:
         else:
             self.texts[low.id], self.texts[high.id] = low.text, high.text
         self.pairs[key] += 1
-
-
-def deadlock_json(deadlock: Deadlock) -> dict[str, object]:
-    """Plain values for logs."""
-    return {
-        "victim": deadlock.cycle[0].pid if deadlock.cycle else None,
-        "on": deadlock.context or None,
-        "cycle": [
-            {
-                "pid": one.pid,
-                "application_name": one.party.application_name if one.party else None,
-                "transaction": one.party.id if one.party else None,
-                "fingerprint": one.statement.id,
-                "text": one.statement.text or None,
-            }
-            for one in deadlock.cycle
-        ],
-    }
 
 
 def _party(pid: int, transaction: Transaction | None) -> DeadlockParty:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from poolguard.guard.conditions import IDLE
 from poolguard.guard.incidents import Classification, Party, PoolState
 from poolguard.guard.traits import Traits, read_traits, statements_of
 from poolguard.ledger.entries import Phase
@@ -81,15 +80,3 @@ def classify(transaction: Transaction) -> Classification:
     if transaction.statement_seconds * 2 >= transaction.transaction_seconds:
         return Classification.LONG_STATEMENT
     return Classification.LONG_TRANSACTION
-
-
-def classify_starvation(holders: Sequence[Transaction]) -> Classification:
-    """Say what held a pool that had no server to give: whatever most holders do."""
-    if not holders:
-        return Classification.POOL_UNREACHABLE
-    idle = sum(holder.phase in IDLE for holder in holders)
-    pinned = sum(holder.phase is Phase.PINNED for holder in holders)
-    working = len(holders) - idle - pinned
-    if idle >= max(pinned, working):
-        return Classification.LEAKS_HOLD_POOL
-    return Classification.PINS_HOLD_POOL if pinned >= working else Classification.WORK_HOLDS_POOL

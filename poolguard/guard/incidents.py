@@ -22,6 +22,8 @@ class IncidentKind(StrEnum):
     """A rule matched: warned, acted, would have acted, or had to leave it."""
     STARVATION = "starvation"
     """Somebody waited for a server in vain."""
+    DEADLOCK = "deadlock"
+    """PostgreSQL ended one of several statements that waited for each other."""
     BY_HAND = "by_hand"
     """An operator acted."""
 
@@ -63,7 +65,10 @@ class Classification(StrEnum):
     LEAKS_HOLD_POOL = "leaks_hold_pool"
     PINS_HOLD_POOL = "pins_hold_pool"
     WORK_HOLDS_POOL = "work_holds_pool"
+    LOCKS_HOLD_POOL = "locks_hold_pool"
+    SELF_DEADLOCK = "self_deadlock"
     POOL_UNREACHABLE = "pool_unreachable"
+    DEADLOCK = "deadlock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +187,8 @@ class Incident:
     spared_by: str | None = None
     """What kept the transaction from being ended."""
     transaction: Party | None = None
+    waiter: str = ""
+    """application_name of whoever waited in vain."""
     waited_seconds: float = 0.0
     holders: tuple[Party, ...] = ()
     """Of a starved pool, oldest first, the first few."""

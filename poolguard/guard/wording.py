@@ -36,6 +36,13 @@ ADVICE: Final[Mapping[Classification, str]] = {
     "or a pool in which each of them has a server.",
     Classification.WORK_HOLDS_POOL: "The holders are working: make their statements faster, or raise the pool's size "
     "as far as PostgreSQL has room for it.",
+    Classification.LOCKS_HOLD_POOL: "Most holders wait for a lock: GET /v1/locks names who has it, at the root of the "
+    "tree; ending that one lets all of them go on.",
+    Classification.SELF_DEADLOCK: "The pool waits for itself: this application holds every server, some in "
+    "transactions that stand idle while its other connections wait for one. Whatever needs a second connection inside "
+    "of a transaction must use the first, or the pool needs more servers than the application has workers.",
+    Classification.DEADLOCK: "These statements lock the same rows in another order: sort what they lock, or do it in "
+    "one statement. The cycle names each, the victim first.",
     Classification.POOL_UNREACHABLE: "Nobody held a server: look whether PostgreSQL can be reached and has connections "
     "left (the pool's last_error says).",
 }

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
 
-Starved = Callable[[str, float, Refusal, list[Transaction]], None]
+Starved = Callable[[SessionEntry, float, Refusal, list[Transaction]], None]
 
 
 class Relay:

@@ -32,8 +32,8 @@ class Surroundings:
     counters: RelayCounters
     tasks: TaskOwner
     limits: Callable[[], Limits]
-    on_starved: Callable[[str, float, Refusal, list[Transaction]], None]
-    """Told of every wait that failed: pool, seconds waited, why, the holders."""
+    on_starved: Callable[[SessionEntry, float, Refusal, list[Transaction]], None]
+    """Told of every wait that failed: who waited, for how many seconds, why it ended, the holders."""
     on_error: Callable[[SessionEntry, Mapping[str, str]], None]
     """Told of errors that have a culprit: the session, and the fields of the ErrorResponse."""
     on_closed: Callable[[Any], None]

@@ -56,7 +56,7 @@ class Waiting(Talk):
             holders=holders,
             upstream_error=self.pool.last_error,
         )
-        self.around.on_starved(self.pool.name, waited, reason, holders)
+        self.around.on_starved(self.entry, waited, reason, holders)
         self.wait_failed(error)
 
     def failed(self, error: PoolguardError) -> None:

@@ -247,7 +247,7 @@ class House:
             counters=self.counters,
             tasks=self.tasks,
             limits=lambda: limits or Limits(),
-            on_starved=lambda _pool, _waited, reason, holders: self.starved.append((reason, holders)),
+            on_starved=lambda _entry, _waited, reason, holders: self.starved.append((reason, holders)),
             on_error=lambda _entry, fields: self.errors.append(dict(fields)),
             on_closed=lambda session: self.gone.append(session),
         )

@@ -13,7 +13,7 @@ from poolguard.aio.clock import SystemClock
 from poolguard.aio.tasks import TaskOwner
 from poolguard.daemon.doors import make_door
 from poolguard.ledger.book import Ledger
-from poolguard.ledger.entries import Phase
+from poolguard.ledger.entries import Phase, SessionEntry
 from poolguard.ledger.facts import SessionFacts, Transaction
 from poolguard.pool.pool import Pool
 from poolguard.pool.state import Refusal
@@ -47,7 +47,7 @@ class Running:
     ledger: Ledger
     failures: list[tuple[str, BaseException]] = field(default_factory=list)
     """Tasks and callbacks that failed: the fixture fails the test for any."""
-    starved: list[tuple[str, float, Refusal, list[Transaction]]] = field(default_factory=list)
+    starved: list[tuple[SessionEntry, float, Refusal, list[Transaction]]] = field(default_factory=list)
     """Every wait that was in vain."""
 
     @property
@@ -142,7 +142,7 @@ async def running(
     failures: list[tuple[str, BaseException]] = []
     loop, handler = asyncio.get_running_loop(), asyncio.get_running_loop().get_exception_handler()
     loop.set_exception_handler(lambda _, context: failures.append((context["message"], _reason(context))))
-    starved: list[tuple[str, float, Refusal, list[Transaction]]] = []
+    starved: list[tuple[SessionEntry, float, Refusal, list[Transaction]]] = []
     ledger = Ledger()
     relay = Relay(
         settings,

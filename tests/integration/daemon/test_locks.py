@@ -76,9 +76,26 @@ def test_three_statements_that_deadlock_are_named_as_a_cycle(daemon: Daemon) -> 
     assert answer["deadlocks_total"] == {"app": 1}
     texts = {one["text"] for pair in answer["deadlock_pairs"] for one in pair["statements"]}
     assert "update job set n = ? + n where id = ?" in texts
-    (line,) = daemon.logged("a deadlock: PostgreSQL ended one of the statements that waited for each other")
-    assert {one["application_name"] for one in line["deadlock"]["cycle"]} == {"worker-1", "worker-2", "worker-3"}
-    assert line["deadlock"]["on"] == 'relation "job"'
+    (incident,) = daemon.get("/v1/incidents")["incidents"]
+    assert (incident["kind"], incident["holders_total"]) == ("deadlock", 3)
+    assert {party["application_name"] for party in incident["holders"]} == {"worker-1", "worker-2", "worker-3"}
+
+
+def test_a_pool_that_waits_for_itself_is_named_so(run: Run, settings: dict[str, Any]) -> None:
+    """One process holds every server in a transaction, and needs another connection to go on."""
+    settings["pools"]["app"] |= {"size": 2, "wait_timeout": "300ms"}
+    daemon = run(settings)
+    with (
+        daemon.connect("app", application_name="shop") as one,
+        daemon.connect("app", application_name="shop") as two,
+        daemon.connect("app", application_name="shop", autocommit=True) as third,
+    ):
+        one.execute("SELECT 1")
+        two.execute("SELECT 1")
+        with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
+            third.execute("SELECT 1")
+    (incident,) = daemon.get("/v1/incidents")["incidents"]
+    assert (incident["kind"], incident["classification"], incident["waiter"]) == ("starvation", "self_deadlock", "shop")
 
 
 def test_duplicate_keys_are_counted_by_constraint(daemon: Daemon) -> None:

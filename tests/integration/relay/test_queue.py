@@ -40,8 +40,8 @@ async def test_a_wait_in_vain_names_the_holder(database: Database) -> None:
         assert "secret" not in told
         assert "4711" not in told
 
-        ((pool, waited, reason, holders),) = relay.starved
-        assert (pool, reason) == (TRANSACTION, Refusal.TIMEOUT)
+        ((who, waited, reason, holders),) = relay.starved
+        assert (who.pool, reason) == (TRANSACTION, Refusal.TIMEOUT)
         assert 0.2 <= waited < 2
         assert [held.application_name for held in holders] == ["leaky app"]
 

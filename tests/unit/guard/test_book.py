@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from poolguard.guard.book import KEPT, NAMED_HOLDERS, STARVATION_SECONDS, STREAM_LENGTH, IncidentBook
+from poolguard.guard.clients import ClientKey
+from poolguard.guard.errors import ErrorBook
 from poolguard.guard.history import Action, RuleName
 from poolguard.guard.incidents import Incident, IncidentOutcome
 from poolguard.pool.state import Refusal
@@ -113,6 +115,25 @@ def test_starvation_names_the_oldest_holders_and_what_to_do(book: IncidentBook) 
     assert incident.client_sees.sqlstate == "53300"
     assert incident.classification == "leaks_hold_pool"
     assert book.get(incident.id) is incident
+
+
+def test_starvation_says_who_waited_and_the_cause_where_it_can_be_told(book: IncidentBook) -> None:
+    holders = [idle(60.0, 1), idle(50.0, 2)]
+    waiter = ClientKey("checkout", "bob", "127.0.0.1")
+    incident = book.starved("app", 10.0, Refusal.TIMEOUT, holders, waiter=waiter)
+    assert (incident.waiter, incident.classification) == ("checkout", "self_deadlock")
+
+
+def test_a_deadlock_is_an_incident_with_its_parties_and_no_literal(book: IncidentBook) -> None:
+    one, two = idle(1.0, 1, backend_pid=1), idle(1.0, 2, backend_pid=2)
+    detail = (
+        "Process 1 waits for ShareLock; blocked by process 2.\nProcess 2 waits for ShareLock; blocked by process 1."
+    )
+    ErrorBook(book.deadlocked).seen(one, {"C": "40P01", "D": detail}, [one, two])
+    (incident,) = book.find()
+    assert (incident.kind, incident.classification, incident.actor) == ("deadlock", "deadlock", "postgresql")
+    assert [party.id for party in incident.holders] == ["1-1", "2-1"]
+    assert "secret" not in str(incident.as_json())
 
 
 def test_a_full_queue_is_starvation_too(book: IncidentBook) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from poolguard.guard.evidence import MAX_NAME, classify, classify_starvation, party_of, pool_state_of
+from poolguard.guard.evidence import MAX_NAME, classify, party_of, pool_state_of
 from poolguard.guard.incidents import Classification
 from poolguard.guard.traits import statements_of
 from poolguard.ledger.entries import Phase
@@ -62,21 +62,3 @@ def test_pool_state_tells_utilisation() -> None:
 )
 def test_trouble_is_classified_by_phase_and_ages(facts: Transaction, classification: Classification) -> None:
     assert classify(facts) is classification
-
-
-PINNED = idle(60.0, phase=Phase.PINNED)
-
-
-@pytest.mark.parametrize(
-    ("holders", "classification"),
-    [
-        ([], Classification.POOL_UNREACHABLE),
-        ([idle(60.0), active(1.0)], Classification.LEAKS_HOLD_POOL),
-        ([PINNED, PINNED, idle(60.0)], Classification.PINS_HOLD_POOL),
-        ([active(1.0), active(1.0), PINNED], Classification.WORK_HOLDS_POOL),
-    ],
-)
-def test_starvation_is_classified_by_what_most_holders_do(
-    holders: list[Transaction], classification: Classification
-) -> None:
-    assert classify_starvation(holders) is classification

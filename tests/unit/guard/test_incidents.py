@@ -62,6 +62,7 @@ def test_json_has_exactly_these_fields() -> None:
         "spared_by",
         "transaction",
         "waited_seconds",
+        "waiter",
         "holders",
         "holders_total",
         "repeats",
