@@ -23,6 +23,18 @@ class TaskOwner:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_failure(task.get_name(), error)
 
+    def branch(self) -> "TaskOwner":
+        """Another owner that reports failures to the same."""
+        return TaskOwner(self._on_failure)
+
+    async def finish(self, seconds: float) -> bool:
+        """Wait until all have ended by themselves, for at most *seconds*; whether they have."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self._tasks and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(list(self._tasks), timeout=left)
+        return not self._tasks
+
     async def close(self) -> None:
         """Cancel what still runs and wait until it has ended, with whatever it spawned while ending."""
         while self._tasks:

@@ -9,7 +9,7 @@ from typing import Final, Generic, Protocol, TypeVar, assert_never
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
-from poolguard.core.errors import PoolguardError, ShuttingDown
+from poolguard.core.errors import PoolguardError, ShuttingDown, UpstreamUnavailable
 from poolguard.core.histogram import TRANSACTION_BOUNDS, WAIT_BOUNDS, Histogram
 from poolguard.pool.snapshot import CloseReason, PoolSnapshot
 from poolguard.pool.state import Close, Effect, Grant, Open, PoolState, Refusal, Refuse
@@ -21,8 +21,14 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 """Seconds between attempts to open a server while that fails; each pause doubles the one before."""
 
+HOPELESS_PAUSE: Final = 30.0
+"""Seconds between attempts for nobody while PostgreSQL refuses logins: trying on and on locks accounts."""
+
 LIFETIME_JITTER: Final = 0.2
 """Share of the lifetime that is drawn by lot, so that servers opened together don't all end together."""
+
+FAILOVER_PAUSE: Final = 1.0
+"""Seconds between two replacements of all read-only servers: while the new primary isn't found they lead nowhere."""
 
 _HOPELESS: Final = ("28", "3D", "22", "42")
 """SQLSTATE classes that waiting won't heal: login refused, no such database, bad parameter, no such role."""
@@ -32,6 +38,11 @@ class PooledServer(Hashable, Protocol):
     """What a pool must know of a server. The pool sets `dies_at`, once."""
 
     dies_at: float
+
+    @property
+    def read_only(self) -> bool:
+        """Whether its PostgreSQL takes no writes, whoever asks: a standby, or read-only by its own settings."""
+        ...
 
     def close(self, reason: CloseReason) -> None:
         """Close the connection. The pool has already forgotten the server."""
@@ -82,6 +93,12 @@ class Pool(Generic[S]):
         self._retry_timer: asyncio.TimerHandle | None = None
         self._retry_at = 0.0
         self._failures = 0
+        self._proven = False
+        """A server could be opened where the settings say now."""
+        self._hopeless_until = float("-inf")
+        self._could_write = False
+        self._failed_over_at = float("-inf")
+        self._stop_error = ShuttingDown("poolguard is stopping; connect again")
         self.last_error: PoolguardError | None = None
         # Counters, read by metrics at scrape time. `sessions` and `pinned` are kept by the relay.
         self.sessions = 0
@@ -98,7 +115,7 @@ class Pool(Generic[S]):
     def wait(self, waiter: Waiter[S], now: float) -> None:
         """Queue *waiter*, after `take` gave nothing. It may be answered before this returns."""
         if self._stopping:
-            waiter.failed(ShuttingDown("poolguard is stopping; connect again"))
+            waiter.failed(self._stop_error)
             return
         if effects := self.state.enqueue(waiter, now):
             self._perform(effects)
@@ -114,7 +131,8 @@ class Pool(Generic[S]):
         while True:
             if now >= server.dies_at:
                 if server in self.state.held:
-                    self.discard(server, CloseReason.LIFETIME)
+                    stale = server.read_only and self._failed_over_at > float("-inf")
+                    self.discard(server, CloseReason.FAILOVER if stale else CloseReason.LIFETIME)
                 return
             effects = self.state.give_back(server, now)
             if not effects:
@@ -142,7 +160,10 @@ class Pool(Generic[S]):
             self._perform(self.state.lost(server))
 
     def maintain(self, now: float) -> None:
-        """Once a second: end what has rested or lived too long, keep `min_idle` ready."""
+        """Once a second: end what has rested or lived too long, keep `min_idle` ready.
+
+        One server is opened before anybody asks, so that whether PostgreSQL can be reached is known, and shown.
+        """
         settings = self.settings
         rested = self.state.rested(now)
         for server, seconds in rested:
@@ -152,7 +173,8 @@ class Pool(Generic[S]):
                 break
             if seconds >= settings.idle_timeout > 0 and self.state.idle > settings.min_idle:
                 self._perform(self.state.retire(server, CloseReason.IDLE))
-        self._perform(self.state.want_idle(settings.min_idle))
+        if now >= self._hopeless_until:
+            self._perform(self.state.want_idle(settings.min_idle if self._proven else max(1, settings.min_idle)))
 
     def resize(self, settings: PoolSettings) -> None:
         """Take new limits at once; surplus servers are closed when they come back."""
@@ -167,19 +189,41 @@ class Pool(Generic[S]):
     def renew(self, opener: Callable[[], Awaitable[S]], now: float) -> None:
         """Open servers elsewhere from now on; those that stand are closed as they come back."""
         self.opener = opener
+        self._proven = False
+        self._hopeless_until = float("-inf")
         for server in list(self.state.held):
             server.dies_at = now
         for server, _ in self.state.rested(now):
             self._perform(self.state.retire(server, CloseReason.SHRUNK))
 
-    def stop(self) -> None:
-        """Close everything; whoever waits is told."""
+    def turned_read_only(self, now: float) -> None:
+        """A server with `read_only` refused a write (25006). Where the pool could write before, all such are replaced.
+
+        That is what a failover looks like behind a name that still leads to the old primary, or to a replica.
+        """
+        if not self._could_write or now - self._failed_over_at < FAILOVER_PAUSE:
+            return
+        self._failed_over_at = now
+        held = [server for server in self.state.held if server.read_only]
+        idle = [server for server, _ in self.state.rested(now) if server.read_only]
+        log.warning(
+            "PostgreSQL has become read-only: its servers are replaced",
+            extra={"pool": self.name, "held": len(held), "idle": len(idle)},
+        )
+        for server in held:
+            server.dies_at = now
+        for server in idle:
+            self._perform(self.state.retire(server, CloseReason.FAILOVER))
+
+    def stop(self, error: ShuttingDown | None = None) -> None:
+        """Close everything; whoever waits, or comes yet, is told *error*."""
         self._stopping = True
+        self._stop_error = error or self._stop_error
         for timer in (self._deadline_timer, self._retry_timer):
             if timer is not None:
                 timer.cancel()
         for waiter in self.state.withdraw_all():
-            waiter.failed(ShuttingDown("poolguard is stopping; connect again"))
+            waiter.failed(self._stop_error)
         for server in [*self.state.held, *(server for server, _ in self.state.rested(0.0))]:
             self.state.lost(server)
             self.closed[CloseReason.STOPPED] += 1
@@ -253,6 +297,11 @@ class Pool(Generic[S]):
             self.state.open_failed()
             self._open_failed(error)
             return
+        except Exception as error:
+            # Our own bug, and reported as one; but who waits is not forgotten for it.
+            self.state.open_failed()
+            self._open_failed(UpstreamUnavailable(f"opening a server failed: {type(error).__name__}"))
+            raise
         except BaseException:
             self.state.open_failed()
             raise
@@ -267,6 +316,8 @@ class Pool(Generic[S]):
         if self._failures:
             log.info("PostgreSQL answers again", extra={"pool": self.name, "failures": self._failures})
         self._failures, self.last_error = 0, None
+        self._proven = True
+        self._could_write = self._could_write or not server.read_only
         self.opened += 1
         self._perform(self.state.opened(server, now=now))
 
@@ -286,6 +337,7 @@ class Pool(Generic[S]):
                 },
             )
         if error.sqlstate[:2] in _HOPELESS:
+            self._hopeless_until = self._clock.monotonic() + HOPELESS_PAUSE
             for waiter in self.state.withdraw_all():
                 waiter.failed(error)
         if self._retry_timer is None and not self._stopping:

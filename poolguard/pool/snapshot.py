@@ -20,6 +20,8 @@ class CloseReason(StrEnum):
     """It could not be made clean for the next client."""
     TERMINATED = "terminated"
     """The guard or an operator ended what ran on it."""
+    FAILOVER = "failover"
+    """It leads to a standby, or a PostgreSQL turned read-only, in a pool that could write before."""
     SHRUNK = "shrunk"
     """A reload made the pool smaller, or moved it to another PostgreSQL."""
     STOPPED = "stopped"

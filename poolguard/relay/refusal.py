@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from poolguard.core.errors import PoolExhausted, PoolguardError
+from poolguard.core.errors import PoolExhausted, PoolguardError, ShuttingDown
 from poolguard.core.units import format_duration
 from poolguard.ledger.facts import Transaction
 from poolguard.pool.state import Refusal
@@ -42,6 +42,14 @@ def exhausted(
         detail="\n".join(f"held by {describe(holder)}" for holder in holders[:NAMED_HOLDERS]),
         hint="Nothing was sent to PostgreSQL: it is safe to repeat. End or fix the holder; raise the pool's size "
         "or wait_timeout only if the holders are doing useful work.",
+    )
+
+
+def removed(pool: str) -> ShuttingDown:
+    """Why a session ends whose pool a reload took away."""
+    return ShuttingDown(
+        f"pool {pool!r} was removed from poolguard's settings; connect again",
+        hint="A new connection gets the pool that routes, database name or default_pool lead to now.",
     )
 
 

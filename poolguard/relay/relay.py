@@ -45,6 +45,8 @@ from poolguard.wire.text import Pin
 log = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
+STOP_SECONDS: Final = 2.0
+"""How long stop() waits for PostgreSQL to end what still runs."""
 
 Starved = Callable[[SessionEntry, float, Refusal, list[Transaction]], None]
 
@@ -74,6 +76,7 @@ class Relay:
         self.registry: Final[Registry[Server]] = Registry(clock)
         self.use_door(door)
         self._tasks: Final = tasks
+        self._cleaning: Final = tasks.branch()
         self._target_of = target_of
         self._lobbies: dict[str, Lobby] = {}
         self._passages: Final = Passages(ledger, target_of, lambda: self.settings.limits.max_replication)
@@ -92,7 +95,7 @@ class Relay:
         self._around = Surroundings(
             ledger=ledger,
             counters=self.counters,
-            tasks=tasks,
+            tasks=self._cleaning,
             limits=lambda: self.settings.limits,
             on_starved=on_starved,
             on_error=on_error,
@@ -113,10 +116,7 @@ class Relay:
         return pool
 
     def _opener(self, pool: Pool[Server]) -> Callable[[], Awaitable[Server]]:
-        async def opener() -> Server:
-            return await self._open(pool, self._target_of(pool.settings))
-
-        return opener
+        return lambda: self._open(pool, self._target_of(pool.settings))
 
     async def _open(self, pool: Pool[Server], target: Target) -> Server:
         link = await open_for(pool, target)
@@ -177,7 +177,7 @@ class Relay:
             self.listeners.tend()
             for pool in [pool for pool in self._leaving if not pool.sessions]:
                 self.listeners.drop(pool)
-                pool.stop()
+                pool.stop(refusal.removed(pool.name))
                 self._leaving.remove(pool)
             await self.clock.sleep_until(self.clock.monotonic() + 1.0)
 
@@ -197,16 +197,19 @@ class Relay:
                 )
             session.cut()
 
-    async def drain(self, deadline: float) -> None:
-        """Accept nobody, end idle sessions, let transactions finish until *deadline*."""
+    def _shut(self) -> None:
         self._draining = True
         for listener in self._listeners:
             listener.close()
         for login in self._arrivals:
             login.stop()
-        for session in list(self._sessions.values()):
-            session.drain()
         self._passages.end()
+
+    async def drain(self, deadline: float) -> None:
+        """Accept nobody, end idle sessions, let transactions finish until *deadline*."""
+        self._shut()
+        for session in list(self._sessions.values()):
+            session.drain(ShuttingDown("poolguard is stopping; connect again"))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - self.clock.monotonic())):
                 while self._sessions:
@@ -214,19 +217,17 @@ class Relay:
                     await self._emptied.wait()
 
     async def stop(self) -> None:
-        """End everything now."""
-        self._draining = True
-        for listener in self._listeners:
-            listener.close()
-        for login in self._arrivals:
-            login.stop()
+        """End everything now. What still runs in PostgreSQL is cancelled and rolled back, not left to run on unseen."""
+        self._shut()
         for session in list(self._sessions.values()):
             session.fatal(ShuttingDown("terminating connection: poolguard is stopping"))
-        self._passages.end()
         self.listeners.stop()
+        if not await self._cleaning.finish(STOP_SECONDS):
+            log.warning("PostgreSQL has not ended everything in time: its connections are closed")
         self.registry.stop()
         for pool in self._leaving:
             pool.stop()
+        await self._cleaning.close()
         await self._tasks.close()
 
     def reconfigure(self, settings: Settings, door: Door, moved: frozenset[str]) -> None:
@@ -237,7 +238,7 @@ class Relay:
         for pool in self.registry.apply(dict(settings.pools), self.make_pool):
             self._leaving.append(pool)
             for session in [session for session in self._sessions.values() if session.pool is pool]:
-                session.drain()
+                session.drain(refusal.removed(pool.name))
         for name in moved & self.registry.pools.keys():
             moving = self.registry.pools[name]
             moving.renew(self._opener(moving), self.clock.monotonic())

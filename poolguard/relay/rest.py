@@ -13,9 +13,10 @@ class Rest(Waiting):
 
     __slots__ = ()
 
-    def drain(self) -> None:
-        """End the session as soon as it has nothing to finish. A transaction that was ended has nothing."""
-        self.draining = self.afterwards = True
+    def drain(self, why: ShuttingDown) -> None:
+        """End the session with *why* as soon as it has nothing to finish. A transaction that was ended has nothing."""
+        self.draining = why
+        self.afterwards = True
         self.come_to_rest()
 
     def come_to_rest(self) -> None:
@@ -23,11 +24,11 @@ class Rest(Waiting):
         begun = self.block is not None and self.block.kind is BlockKind.DEFERRED
         if self.held is not None or begun or not (self.server is None or self._rests(self.server)):
             return
-        self.afterwards = self.draining
+        self.afterwards = self.draining is not None
         if self.subscriber is not None:
             self.subscriber.rest()
-        if self.draining:
-            self.fatal(ShuttingDown("poolguard is stopping; connect again"))
+        if self.draining is not None:
+            self.fatal(self.draining)
 
     @property
     def can_be_told(self) -> bool:

@@ -36,6 +36,7 @@ OWN_PAUSE: Final = 0.001
 
 _PARAMETER, _ERROR, _COPY_IN = b"SEG"
 _ABORTED: Final = "25P02"
+_READ_ONLY: Final = "25006"
 _MISNAMED: Final = ("26000", "42P05")
 _NAMED: Final = re.compile(rb'"(\??' + PREFIX + rb'[^"]*)"')
 _REVALIDATION: Final = "RevalidateCachedQuery"
@@ -134,6 +135,12 @@ class Server(ServerPipe):
         """PostgreSQL reads again."""
         self.guest.server_congested(congested=False)
 
+    @property
+    def read_only(self) -> bool:
+        """See pool.PooledServer; PostgreSQL reports both since version 14."""
+        own = self.link.parameters.get("default_transaction_read_only")  # at login: later it may be a client's SET
+        return self.parameters.get("in_hot_standby") == "on" or own == "on"
+
     # What the pipe calls.
 
     def watch(self, tag: int, body: bytes, *, swallowing: bool) -> bytes | None:
@@ -186,6 +193,8 @@ class Server(ServerPipe):
         if code in _MISNAMED and PREFIX.decode() in said and NOWHERE.decode() not in said:
             # A name of ours that PostgreSQL has not, or has against expectation: prepare everything anew.
             self.forget_statements = True
+        if code == _READ_ONLY and self.read_only:
+            self.pool.turned_read_only(monotonic())
         self.guest.erred(fields)
         if isinstance(self.guest, Janitor):
             self.guest.error = fields

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from poolguard.aio.tasks import TaskOwner
+from poolguard.core.errors import ShuttingDown
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
 from poolguard.ledger.facts import Transaction
@@ -157,7 +158,7 @@ class SessionState(ClientPipe):
         self.copying = 0
         """Above 0: in the middle of COPY FROM STDIN."""
         self.closed = False
-        self.draining = False
+        self.draining: ShuttingDown | None = None
         """To be ended as soon as it holds and wants nothing."""
         self.afterwards = False
         """There is something to do as soon as it holds and wants nothing: to end, or to tell it notifications."""

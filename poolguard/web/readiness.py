@@ -1,8 +1,8 @@
 """Whether poolguard is ready for clients, check by check, with the reason for each. Pure.
 
 Not ready: not started, not listening, draining, or a pool that can't open a server. A pool that could until a moment
-ago stays ready for a while, so that a restart of PostgreSQL doesn't take every sidecar out of service at once; and one
-that nobody has used yet is ready, because nothing opens a server before a client comes. Leases are reported only:
+ago stays ready for a while, so that a restart of PostgreSQL doesn't take every sidecar out of service at once. Every
+pool opens a server before the first client comes, so one that has never had one is not ready. Leases are reported only:
 applications that don't use them must not be taken out of service for their sake.
 """
 
@@ -51,7 +51,7 @@ class Readiness:
         servers = pool.idle + pool.held
         if servers or not pool.last_error:
             if not servers and not pool.opened_total:
-                return Check(name, ok=True, why="not used yet")
+                return Check(name, ok=False, why="its first server is still being opened")
             self._good_at[pool.name] = now
             return Check(name, ok=True, why=f"{servers} servers open")
         good_at = self._good_at.get(pool.name)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from poolguard.core.errors import ShuttingDown
 from poolguard.ledger.entries import Phase
 from poolguard.pool.state import Refusal
 from tests.support.relaying import House, errors, sqlstates, tags
@@ -119,7 +120,7 @@ async def test_a_goodbye_while_waiting_is_no_statement(house: House) -> None:
 async def test_draining_ends_a_session_at_the_end_of_its_transaction(house: House) -> None:
     client = house.client()
     await client.ask(query("BEGIN;SELECT 1"))
-    client.session.drain()
+    client.session.drain(ShuttingDown("poolguard is stopping; connect again"))
     assert tags(await client.ask(query("SELECT 1"))) == "TDCZt"
     assert sqlstates(await client.ask(query("COMMIT"))) == ["57P01"]
     assert client.transport.closing
@@ -130,7 +131,7 @@ async def test_draining_ends_a_deferred_transaction_and_runs_nothing_behind_it(h
     """COMMIT and the next transaction in one write: the next one is not begun on a session that has ended."""
     client = house.client()
     await client.ask(query("BEGIN"))
-    client.session.drain()
+    client.session.drain(ShuttingDown("poolguard is stopping; connect again"))
     answer = await client.ask(query("COMMIT") + query("BEGIN;INSERT a"))
     assert tags(answer) == "CZiE"
     assert house.upstreams == []
@@ -141,7 +142,7 @@ async def test_draining_ends_a_session_that_waited_in_vain(house: House) -> None
     holder, client = house.client(), house.client()
     await holder.ask(query("BEGIN;SELECT 1"))
     client.say(query("SELECT 1"))
-    client.session.drain()
+    client.session.drain(ShuttingDown("poolguard is stopping; connect again"))
     client.cancel()
     await house.rest()
     assert sqlstates(client.heard) == ["57014", "57P01"]

@@ -312,6 +312,11 @@ COPY: Final[Mapping[str, Script]] = {
         ask(run("copy nobody from stdin"), SYNC),
         *sql("select 1"),
     ],
+    "C8 both ways at once": [
+        flushed(query("copy loud from stdin"), last="G"),
+        ask(copy_data("0" * 100 + "1\n") * 10_000, copy_data("2\n"), COPY_DONE),
+        *sql("select count(*) from loud"),
+    ],
     "C7 notices before a COPY error": [
         flushed(query("copy loud from stdin"), last="G"),
         ask(copy_data("1\n2\n3\n4\n"), COPY_DONE),

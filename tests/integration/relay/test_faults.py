@@ -178,16 +178,17 @@ def kill_backends(admin: psycopg.Connection[tuple[object, ...]]) -> None:
     )
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(("mode", "single_row"), [(TRANSACTION, True), (TRANSACTION, False), (SESSION, False)])
-async def test_a_client_killed_in_a_large_result_20_times(mode: str, single_row: bool, one: Running) -> None:
-    """L3: 50 MB in many rows, or in one."""
+async def test_a_client_killed_in_a_large_result_a_hundred_times(mode: str, single_row: bool, one: Running) -> None:
+    """L3: 50 MB in many rows, or in one; nobody is told a byte of it, no slot is lost."""
     size = 50 * 1024 * 1024
     text = (
         f"select repeat('x', {size})"
         if single_row
         else f"select repeat('x', 1024) from generate_series(1, {size // 1024})"
     )
-    for _ in range(20):
+    for _ in range(100):
         client = await new_client(one, mode)
         client.send(query(text))
         await client.reader.readexactly(100_000)

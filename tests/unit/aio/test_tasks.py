@@ -101,3 +101,31 @@ async def test_a_failing_cleanup_is_reported_and_others_still_end(owner: TaskOwn
 async def test_closing_an_owner_of_nothing_does_nothing(owner: TaskOwner) -> None:
     await owner.close()
     await owner.close()
+
+
+async def test_finishing_waits_for_what_ends_by_itself_and_not_for_ever() -> None:
+    tasks = TaskOwner(lambda _, error: None)
+    gate = asyncio.Event()
+
+    async def wait() -> None:
+        await gate.wait()
+
+    tasks.spawn(wait(), name="waits")
+    assert not await tasks.finish(0.001)
+    asyncio.get_running_loop().call_soon(gate.set)
+    assert await tasks.finish(5.0)
+    await tasks.close()
+
+
+async def test_a_branch_reports_to_the_same_and_ends_on_its_own() -> None:
+    failures: list[str] = []
+    tasks = TaskOwner(lambda name, error: failures.append(name))
+    branch = tasks.branch()
+
+    async def fail() -> None:
+        raise RuntimeError
+
+    branch.spawn(fail(), name="branch's")
+    assert await branch.finish(5.0)
+    assert failures == ["branch's"]
+    await tasks.close()

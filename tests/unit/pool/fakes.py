@@ -14,6 +14,7 @@ class FakeServer:
     def __init__(self, number: int) -> None:
         self.number = number
         self.dies_at = float("inf")
+        self.read_only = False
         self.closed: list[CloseReason] = []
 
     def close(self, reason: CloseReason) -> None:
@@ -23,13 +24,14 @@ class FakeServer:
 class Opener:
     """Opens fake servers; raises `errors` first, one a call; holds every answer back while `gate` is clear."""
 
-    def __init__(self, *errors: PoolguardError) -> None:
-        self.errors = list(errors)
+    def __init__(self, *errors: Exception) -> None:
+        self.errors: list[Exception] = list(errors)
+        self.read_only = False
         self.servers: list[FakeServer] = []
         self.calls = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.arrived: asyncio.Queue[FakeServer | PoolguardError] = asyncio.Queue()
+        self.arrived: asyncio.Queue[FakeServer | Exception] = asyncio.Queue()
         """What each call brought, put there one turn of the loop after the pool has seen it."""
 
     async def __call__(self) -> FakeServer:
@@ -41,6 +43,7 @@ class Opener:
             loop.call_soon(self.arrived.put_nowait, error)
             raise error
         server = FakeServer(len(self.servers) + 1)
+        server.read_only = self.read_only
         self.servers.append(server)
         loop.call_soon(self.arrived.put_nowait, server)
         return server

@@ -6,7 +6,7 @@ import pytest
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.errors import ShuttingDown, UpstreamRefused, UpstreamUnavailable
-from poolguard.pool.pool import LIFETIME_JITTER, Pool
+from poolguard.pool.pool import FAILOVER_PAUSE, HOPELESS_PAUSE, LIFETIME_JITTER, Pool
 from poolguard.pool.snapshot import CloseReason
 from poolguard.pool.state import Refusal
 from poolguard.settings.model import Pool as PoolSettings
@@ -161,6 +161,96 @@ async def test_an_error_that_waiting_will_not_heal_is_told_to_all(house: House, 
     assert places(pool) == (0, 0, 0, 0)
 
 
+async def test_a_bug_in_opening_is_reported_and_who_waits_is_not_forgotten(house: House) -> None:
+    class Bug(Exception):
+        pass
+
+    house.opener.errors = [Bug("oh")]
+    pool = house.pool(PoolSettings(size=1))
+    [waiter] = queue(pool, house.now, True)
+    await waiter.answered.wait()
+    assert (waiter.answers, house.opener.calls) == (house.opener.servers, 2)
+    assert [type(failure) for failure in house.failures] == [Bug]
+    assert pool.snapshot(house.now).open_failures_total == 1
+    house.failures.clear()
+
+
+async def test_one_server_is_opened_before_anybody_asks_and_only_once(house: House) -> None:
+    pool = house.pool(PoolSettings(size=3, idle_timeout=60.0))
+    for _ in range(2):
+        pool.maintain(house.now)
+    await house.opener.arrived.get()
+    pool.maintain(house.now)
+    assert (places(pool), house.opener.calls) == ((1, 0, 0, 0), 1)
+    for _ in range(2):
+        pool.maintain(house.now + 60.0)
+    assert (places(pool), house.opener.calls) == ((0, 0, 0, 0), 1)
+
+
+async def test_after_a_failover_every_read_only_server_is_replaced(house: House) -> None:
+    pool = house.pool(PoolSettings(size=3))
+    writer, busy, rested = servers = [await held(pool, house.now) for _ in range(3)]
+    busy.read_only = rested.read_only = True
+    pool.give_back(rested, house.now)
+    pool.turned_read_only(house.now)
+    for server in (busy, writer):
+        pool.give_back(server, house.now)
+    assert [server.closed for server in servers] == [[], [CloseReason.FAILOVER], [CloseReason.FAILOVER]]
+    assert pool.snapshot(house.now).closed_total[CloseReason.FAILOVER] == 2
+
+
+async def test_a_pool_that_was_always_read_only_keeps_its_servers(house: House) -> None:
+    house.opener.read_only = True
+    pool = house.pool(PoolSettings(size=1))
+    server = await held(pool, house.now)
+    pool.turned_read_only(house.now)
+    pool.give_back(server, house.now)
+    assert (server.closed, places(pool)) == ([], (1, 0, 0, 0))
+
+
+async def test_while_no_primary_is_found_servers_are_not_replaced_more_than_once_a_second(house: House) -> None:
+    pool = house.pool(PoolSettings(size=1))
+    first = await held(pool, house.now)
+    first.read_only = True
+    pool.turned_read_only(house.now)
+    pool.give_back(first, house.now)
+    second = await held(pool, house.now)
+    second.read_only = True
+    pool.turned_read_only(house.now + FAILOVER_PAUSE / 2)
+    pool.give_back(second, house.now)
+    assert (first.closed, second.closed) == ([CloseReason.FAILOVER], [])
+    pool.turned_read_only(house.now + FAILOVER_PAUSE)
+    assert second.closed == [CloseReason.FAILOVER]
+
+
+async def test_a_login_that_is_refused_is_not_tried_on_and_on_for_nobody(house: House) -> None:
+    """S15: but for whoever waits at once, and for nobody after a while."""
+    house.opener.errors = [UpstreamRefused("no", sqlstate="28P01")]
+    pool = house.pool(PoolSettings(size=2, min_idle=1))
+    pool.maintain(house.now)
+    await house.opener.arrived.get()
+    pool.maintain(house.now + HOPELESS_PAUSE - 1.0)
+    assert (places(pool), house.opener.calls) == ((0, 0, 0, 0), 1)
+    [waiter] = queue(pool, house.now, True)
+    await waiter.answered.wait()
+    assert waiter.answers == house.opener.servers
+    pool.maintain(house.now + HOPELESS_PAUSE)
+    await house.opener.arrived.get()
+    await house.opener.arrived.get()
+    assert places(pool) == (1, 1, 0, 0)
+
+
+async def test_servers_that_stand_outlive_a_changed_password(house: House) -> None:
+    """S15."""
+    pool = house.pool(PoolSettings(size=2))
+    server = await held(pool, house.now)
+    house.opener.errors = [UpstreamRefused("no", sqlstate="28P01")]
+    [waiter] = queue(pool, house.now, True)
+    await waiter.answered.wait()
+    pool.give_back(server, house.now)
+    assert (server.closed, places(pool)) == ([], (1, 0, 0, 0))
+
+
 async def test_idle_servers_are_kept_ready(house: House) -> None:
     pool = house.pool(PoolSettings(size=3, min_idle=2))
     pool.maintain(house.now)
@@ -189,6 +279,7 @@ async def test_an_idle_timeout_of_zero_is_none(house: House) -> None:
 
 
 async def test_lifetimes_are_drawn_by_lot_within_their_share(house: House) -> None:
+    """B5."""
     pool = house.pool(PoolSettings(size=20, max_lifetime=100.0))
     ages = [(await held(pool, house.now)).dies_at - house.now for _ in range(20)]
     assert all(100.0 * (1 - LIFETIME_JITTER) <= age <= 100.0 for age in ages)
@@ -206,6 +297,7 @@ async def test_an_old_server_is_closed_when_it_comes_back_and_replaced_for_who_w
 
 
 async def test_old_servers_at_rest_are_closed_one_a_round(house: House) -> None:
+    """B5."""
     pool = house.pool(PoolSettings(size=3, max_lifetime=100.0, idle_timeout=0.0))
     for server in [await held(pool, house.now) for _ in range(3)]:
         pool.give_back(server, house.now)
@@ -290,6 +382,16 @@ async def test_stop_tells_who_waits_and_closes_everything(house: House) -> None:
     assert [type(answer) for waiter in (early, late) for answer in waiter.answers] == [ShuttingDown, ShuttingDown]
     assert [server.closed for server in servers] == [[CloseReason.STOPPED]] * 2
     assert places(pool) == (0, 0, 0, 0)
+
+
+async def test_who_comes_to_a_pool_that_was_removed_is_told_so(house: House) -> None:
+    pool = house.pool(PoolSettings(size=1))
+    await held(pool, house.now)
+    early, late = *queue(pool, house.now, True), FakeWaiter()
+    removed = ShuttingDown("pool 'main' was removed")
+    pool.stop(removed)
+    pool.wait(late, house.now)
+    assert (early.answers, late.answers) == ([removed], [removed])
 
 
 async def test_a_server_that_was_opening_at_stop_is_closed_when_it_comes(house: House) -> None:

@@ -32,6 +32,7 @@ def test_whoever_waits_gets_a_server_opened_while_there_is_room() -> None:
 
 
 def test_no_more_than_so_many_open_at_once() -> None:
+    """B8."""
     state = books(size=100, max_waiting=100)
     effects = [effect for number in range(50) for effect in state.enqueue(str(number), 0.0)]
     assert len(effects) == state.opening == MAX_OPENING

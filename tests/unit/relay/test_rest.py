@@ -49,7 +49,7 @@ async def test_one_that_is_pinned_can_between_its_transactions(house: House) -> 
 async def test_one_that_is_to_end_ends_when_it_comes_to_rest(house: House) -> None:
     client = house.client()
     await client.ask(query("BEGIN;SELECT 1"))
-    client.session.drain()
+    client.session.drain(ShuttingDown("poolguard is stopping; connect again"))
     assert not client.session.closed
     assert sqlstates(await client.ask(query("COMMIT"))) == ["57P01"]
     assert client.session.closed

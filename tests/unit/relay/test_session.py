@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from poolguard.core.errors import ShuttingDown
 from poolguard.ledger.entries import Phase
 from tests.support.relaying import House, sqlstates, tags
 from tests.support.speech import FLUSH, SYNC, batch, bind, execute, parse, query
@@ -119,8 +120,8 @@ async def test_what_pins_keeps_the_server_beyond_the_transaction(house: House) -
 async def test_draining_ends_an_idle_session_and_lets_a_transaction_finish(house: House) -> None:
     idle, busy = house.client(), house.client()
     await busy.ask(query("BEGIN") + query("SELECT 1"))
-    idle.session.drain()
-    busy.session.drain()
+    idle.session.drain(ShuttingDown("poolguard is stopping; connect again"))
+    busy.session.drain(ShuttingDown("poolguard is stopping; connect again"))
     await house.rest()
     assert sqlstates(idle.heard) == ["57P01"]
     assert not busy.transport.closing

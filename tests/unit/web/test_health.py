@@ -24,7 +24,7 @@ class Process:
     listening: bool = True
     draining: bool = False
     lease_store: LeaseStore = LeaseStore.READY
-    pools: list[PoolSnapshot] = field(default_factory=lambda: [pool_snapshot()])
+    pools: list[PoolSnapshot] = field(default_factory=lambda: [pool_snapshot(opened_total=1)])
     clients: ClientBook = field(default_factory=ClientBook)
 
     def client(self) -> Client:

@@ -25,8 +25,8 @@ def pool_ok(readiness: Readiness, *moments: tuple[object, float]) -> bool:
     return result
 
 
-def test_a_pool_with_a_server_or_without_need_of_one_is_ready() -> None:
-    for pool in (WELL, UNUSED, IDLED_OUT):
+def test_a_pool_is_ready_that_has_a_server_or_had_one_and_needs_none() -> None:
+    for pool in (WELL, IDLED_OUT):
         assert pool_ok(Readiness(), (pool, 0.0))
 
 
@@ -43,6 +43,12 @@ def test_a_pool_that_never_could_open_is_not_ready_and_says_why() -> None:
 def test_a_pool_that_could_a_moment_ago_stays_ready_for_a_while() -> None:
     assert pool_ok(Readiness(), (WELL, 0.0), (FAILING, GRACE_SECONDS))
     assert not pool_ok(Readiness(), (WELL, 0.0), (FAILING, GRACE_SECONDS + 0.1))
+
+
+def test_a_pool_that_has_never_had_a_server_is_not_ready() -> None:
+    (check,) = Readiness().check_pools([UNUSED], 0.0)
+
+    assert check == Check("pool:app", ok=False, why="its first server is still being opened")
 
 
 def test_having_been_unused_is_no_proof_that_it_could_open() -> None:
