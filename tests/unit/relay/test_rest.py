@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from poolguard.core.errors import ShuttingDown
 from tests.support.relaying import House, sqlstates
 from tests.support.speech import parse, query
 
