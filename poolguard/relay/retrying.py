@@ -6,7 +6,7 @@ import random
 from time import monotonic
 from typing import Any, Final
 
-from poolguard.core.errors import PoolguardError
+from poolguard.core.errors import PoolguardError, ShuttingDown
 from poolguard.relay.pipe import IDLE, SWALLOW
 from poolguard.relay.retry import is_one_statement, may_repeat, read_answer, without_prefix
 from poolguard.relay.server import Server
@@ -147,12 +147,12 @@ class RetryingSession(Session):
         """Whoever cancels a statement does not want it tried again."""
         self.give_up()
 
-    def drain(self) -> None:
+    def drain(self, why: ShuttingDown) -> None:
         """A try that waits is not waited for."""
-        self.draining = True
+        self.draining = why
         self.give_up()
         if not self.closed:
-            super().drain()
+            super().drain(why)
 
     def server_lost(self, error: PoolguardError | None) -> None:
         """Nothing is left to try it on."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from poolguard.core.errors import ShuttingDown
 from poolguard.relay import hands, retrying
 from poolguard.settings.model import Retry
 from poolguard.settings.policies import PolicyMode
@@ -190,7 +191,7 @@ async def test_a_drain_does_not_wait_for_the_next_try(slow: House) -> None:
     client = slow.client()
     await refuse(slow, client, query(UPDATE))
     await slow.rest()
-    client.session.drain()
+    client.session.drain(ShuttingDown("poolguard is stopping; connect again"))
     await slow.rest()
     assert sqlstates(client.heard) == ["40P01", "57P01"]
     slow.check_at_rest()
