@@ -157,7 +157,9 @@ async def test_a_cancel_and_the_clients_next_statement(database: Database) -> No
     async with crowded(database) as (relay, victim, _):
         for race in range(RACES):
             await victim.ask(query("begin"))
-            victim.send(query(f"select pg_sleep({chance.random() * 0.004})"))
+            # The longest is hit, the shortest over before, however slow the machine; those between race.
+            lasts = chance.choice([0.0, 0.001, 0.002, 0.004, 0.5])
+            victim.send(query(f"select pg_sleep({lasts})"))
             while judged_or_none(relay) is None:  # noqa: ASYNC110 - the race begins at the very turn in which it is there
                 await asyncio.sleep(0)
             facts = judged(relay)
@@ -189,8 +191,8 @@ async def test_a_cancel_and_the_clients_next_statement(database: Database) -> No
     with database.connect() as admin:
         there = admin.execute("select race, step from log").fetchall()
     assert sorted(there) == [(race, step) for race in range(RACES) for step in (1, 2)]
-    assert hit > RACES // 20, (hit, missed)
-    assert missed > RACES // 20, (hit, missed)
+    assert hit, (hit, missed)
+    assert missed, (hit, missed)
 
 
 def judged_or_none(relay: Running) -> Transaction | None:
