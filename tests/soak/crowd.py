@@ -1,6 +1,7 @@
 """An application that leaks every transaction it can, and the requests that then wait; in a process of its own."""
 
 import asyncio
+import logging
 import multiprocessing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ def crowding(crowds: Mapping[str, Crowd]) -> Iterator[None]:
 
 
 def _main(crowds: list[Crowd], ready: Any, finished: Any) -> None:
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # waits that are cut short at the end are no news
     asyncio.run(_gather(crowds, ready, finished))
 
 

@@ -71,6 +71,13 @@ def test_the_command_runs_as_holder_and_knows_its_token(sidecar: Sidecar) -> Non
     assert (name, holder, int(token)) == ("run-token", "pod-1", lease["token"])
 
 
+def test_everything_behind_the_dashes_is_the_commands(sidecar: Sidecar) -> None:
+    code = "import sys; print(sys.argv[1:])"
+    with running(sidecar, "run-dashes", *command(code), "--ttl", "--", "-h") as process:
+        told, _ = process.communicate(timeout=20)
+    assert told == "['--ttl', '--', '-h']\n"
+
+
 def test_the_second_waits_until_the_first_has_ended(sidecar: Sidecar) -> None:
     with running(sidecar, "run-turn", *command(PATIENT)) as first:
         started(first)
