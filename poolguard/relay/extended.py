@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Final
 
 from poolguard.core.errors import ClientViolation
 from poolguard.relay import listening
-from poolguard.relay.pipe import FAILED, PASS
+from poolguard.relay.pipe import FAILED, IDLE, PASS
 from poolguard.relay.replies import Reply
-from poolguard.relay.statements import NOWHERE, PREFIX, Statement, name_and_rest, server_name
+from poolguard.relay.statements import NOWHERE, Statement, name_and_rest, server_name
 from poolguard.wire import messages
-from poolguard.wire.text import PLAIN, Kind, Pin, classify
+from poolguard.wire.text import PLAIN, Kind, Pin, Verdict, classify
 
 if TYPE_CHECKING:
     from poolguard.relay.server import Server
@@ -22,12 +22,6 @@ SHORTEST: Final = 7
 """Bytes of the shortest Parse, Bind, Describe or Close: header, and two strings or a kind and a string."""
 
 _DROP_UNNAMED: Final = messages.message(b"C", b"S\0")
-
-_STAND_IN: Final = PREFIX + b"stand_in"
-_MAKE_STAND_IN: Final = messages.message(b"C", b"S" + _STAND_IN + b"\0") + messages.message(
-    b"P", _STAND_IN + b"\0SELECT\0\0\0"
-)
-_DEALLOCATE_STAND_IN: Final = messages.message(b"P", b"\0DEALLOCATE " + _STAND_IN + b"\0\0\0")
 
 _RESULT_CHANGED: Final = messages.error_response("0A000", "cached plan must not change result type")
 SURE_TO_FAIL: Final = messages.message(b"B", b"\0" + NOWHERE + b"\0" + bytes(6))
@@ -48,6 +42,8 @@ def forward(
         session.unsynced = True
         return None  # PostgreSQL discards it, like all up to Sync; in COPY it ends the connection
     if tag == _EXECUTE:
+        if session.portals:
+            return _execute(session, server, owed, data[position:end])
         owed.append(PASS)
         return None
     if end - position < SHORTEST:
@@ -63,15 +59,46 @@ def forward(
         return _named(session, server, owed, data[position:end], name, b"D", b"S", b"\0")
     if tag == _PARSE:
         return _parse(session, server, owed, data[position:end])
-    if first == 0 and data[position + 6] == 0:
-        if server.unnamed is session.unnamed and session.unnamed is not None:
-            owed.append(PASS)
-            return None
-        return _unnamed(session, server, owed, data[position:end])
     whole = data[position:end]
     portal, rest = name_and_rest(whole[5:])
     name, rest = name_and_rest(rest)
+    verdict = _meaning(session, name)
+    if verdict is not PLAIN:
+        _bind(session, server, owed, portal, verdict)
+    elif session.portals:
+        session.portals.pop(portal, None)
     return _named(session, server, owed, whole, name, b"B", portal + b"\0", b"\0" + rest)
+
+
+def _meaning(session: "Talk", name: bytes) -> Verdict:
+    """What the statement that the client calls *name* will do."""
+    if name:
+        statement = session.statements.get(name)
+        return statement.verdict if statement is not None else session.verdicts.get(name, PLAIN)
+    parse = session.unnamed
+    return PLAIN if parse is None else classify(parse[6 : parse.index(b"\0", 6)])
+
+
+def _bind(session: "Talk", server: "Server", owed: Owed, portal: bytes, verdict: Verdict) -> None:
+    portals = session.portals
+    if server.status == IDLE and not (owed or server.replies or session.unsynced):
+        portals.clear()  # those of earlier transactions are gone
+    portals.pop(portal, None)
+    portals[portal] = verdict
+    if len(portals) > session.around.limits().statements_per_client:
+        del portals[next(iter(portals))]
+
+
+def _execute(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:
+    """Execute of what may not be plain: only now it takes effect."""
+    verdict = session.portals.get(name_and_rest(whole[5:])[0], PLAIN)
+    if verdict.kind is Kind.DEALLOCATE and verdict.name in session.statements:
+        return _deallocate(session, owed, verdict.name, whole)
+    statements = session.statements
+    before = statements.copy() if verdict.forgets else None
+    session.takes_effect(verdict, server)
+    owed.append(PASS if before is None else Reply(on_undone=lambda: statements.update(before)))
+    return None
 
 
 def deallocated() -> Reply:
@@ -96,9 +123,7 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
         if (refused := session.forbidden(verdict)) is not None:
             owed.append(refused)
             return SURE_TO_FAIL
-        ahead = session.heed(verdict, server, first=not owed and not session.unsynced)
-    if not name and verdict.kind is Kind.DEALLOCATE and session.statements.pop(verdict.name, None) is not None:
-        return _deallocate(session, server, owed)
+        ahead = session.foresee(verdict, server, first=not owed and not session.unsynced)
     if not name:
         owed.append(_of_unnamed(session, whole) if owed or server.replies else PASS)
         session.unnamed = whole
@@ -167,20 +192,26 @@ def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, sta
         session.statements[name] = statement
 
     missing = _ensure(server, owed, first) + (_ensure(server, owed, statement) if statement is not first else b"")
-    owed.append(Reply(on_done=done))
+    owed.append(Reply(on_done=done, on_failed=lambda: session.loses(first.name, name)))
     return missing + first.parse
 
 
-def _deallocate(session: "Talk", server: "Server", owed: Owed) -> bytes:
-    """DEALLOCATE of a name that PostgreSQL doesn't know: it is given another to deallocate."""
-    session.unnamed = server.unnamed = _DEALLOCATE_STAND_IN
-    owed += (Reply(swallow=True), Reply(swallow=True), PASS)
-    return _MAKE_STAND_IN + _DEALLOCATE_STAND_IN
+def _deallocate(session: "Talk", owed: Owed, name: bytes, execute: bytes) -> bytes:
+    """DEALLOCATE of a name that PostgreSQL doesn't know: it is given one of this name to deallocate."""
+    statement = session.statements.pop(name)
+    owed += (
+        Reply(swallow=True),
+        Reply(swallow=True),
+        Reply(on_undone=lambda: _restore_name(session, name, statement)),
+    )
+    decoy = messages.message(b"C", b"S" + name + b"\0") + messages.message(b"P", name + b"\0SELECT\0\0\0")
+    return decoy + execute
 
 
 def _forget_name(session: "Talk", name: bytes, statement: Statement) -> None:
     if session.statements.get(name) is statement:
         del session.statements[name]
+        session.loses(statement.name, name)  # a Bind of it may be on its way
 
 
 def _ensure(server: "Server", owed: Owed, statement: Statement) -> bytes:
@@ -213,7 +244,7 @@ def _named(
     if statement is None:
         if tag == b"B" and (verdict := session.verdicts.get(name, PLAIN)) is not PLAIN:
             session.listens_itself |= bool(verdict.subscribes)
-            session.heed(verdict, server)
+            session.foresee(verdict, server, first=False)
         owed.append(PASS)
         ours = server_name(name) if session.maps_names else name
         return None if ours is name else messages.message(tag, before + ours + after)
@@ -240,7 +271,7 @@ def _named(
         if fanned_out:
             raise listening.Bound(ours, before[:-1], verdict)
         if verdict is not PLAIN:
-            ours = session.heed(verdict, server, first=first) + ours
+            ours = session.foresee(verdict, server, first=first) + ours
     return ours
 
 
@@ -257,7 +288,7 @@ def _unnamed(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> byt
         return None
     verdict = PLAIN
     if session.unnamed is not None:
-        verdict = classify(session.unnamed[6 : session.unnamed.index(b"\0", 6)])
+        verdict = _meaning(session, b"")
     fanned_out = whole[0] == _BIND and bool(verdict.subscribes) and listening.ready(session, verdict)
     there = bool(verdict.subscribes) and server.unnamed == session.unnamed
     # Else the server's is another session's, or an older one: it must never be run in place of this session's.
@@ -265,7 +296,7 @@ def _unnamed(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> byt
         server.unnamed = session.unnamed if not verdict.subscribes else bytes(bytearray(session.unnamed or b""))
     ours = whole
     if not fanned_out:
-        session.heed(verdict, server)
+        session.foresee(verdict, server, first=False)
     if not there:
         owed.append(Reply(swallow=True))
         ours = (session.unnamed or _DROP_UNNAMED) + whole

@@ -18,6 +18,7 @@ from poolguard.wire.text import ALL_PARAMETERS, Kind, Pin, Verdict
 _MAY_LOCK: Final = frozenset((Pin.ADVISORY_LOCK, Pin.UNREAD))
 _HARMLESS: Final = frozenset((Pin.SEQUENCE,))
 """What meets nobody else, if it is lost."""
+_LOST: Final = 100
 _STRINGS: Final = "standard_conforming_strings"
 _LOCKS_LEFT: Final = messages.query(
     "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() LIMIT 1"
@@ -77,20 +78,32 @@ class Keeping(SessionState):
     # Pins.
 
     def heed(self, verdict: Verdict, server: Server, *, first: bool = False) -> bytes:
-        """Keep what a statement leaves behind in its server's session from being lost, or from leaking.
+        """Keep what a Query leaves behind in its server's session from being lost, or from leaking.
 
         *first*: it opens a batch, so that something may be sent ahead of it. Returns what must be.
         """
+        ahead = self.foresee(verdict, server, first=first)
+        if verdict.kind is not Kind.DISCARD_ALL or server.status == IDLE or server.replies:  # else it is refused
+            self.takes_effect(verdict, server)
+        return ahead
+
+    def foresee(self, verdict: Verdict, server: Server, *, first: bool) -> bytes:
+        """Pin for what a statement may leave behind when it is executed; see `heed`."""
+        if not verdict.pins or (verdict.subscribes and self.fans_out):
+            return b""
         ahead = b""
-        if verdict.pins and not (verdict.subscribes and self.fans_out):
-            if Pin.SEQUENCE in verdict.pins and first and self.stranger and self.entry.statements == 1:
-                # Else PostgreSQL would answer with what another client drew; now it answers 55000, or ours.
-                server.replies.append(SWALLOW)
-                server.unnamed = None
-                ahead = _FORGET_SEQUENCES
-            if Pin.SET in verdict.pins:
-                self.entry.remember_set()
-            self._leaves(verdict.pins, server)
+        if Pin.SEQUENCE in verdict.pins and first and self.stranger and self.entry.statements == 1:
+            # Else PostgreSQL would answer with what another client drew; now it answers 55000, or ours.
+            server.replies.append(SWALLOW)
+            server.unnamed = None
+            ahead = _FORGET_SEQUENCES
+        if Pin.SET in verdict.pins:
+            self.entry.remember_set()
+        self._leaves(verdict.pins, server)
+        return ahead
+
+    def takes_effect(self, verdict: Verdict, server: Server) -> None:
+        """A statement is about to be executed."""
         if verdict.unlocks:
             self.unlocking = True
         if verdict.strays:
@@ -100,10 +113,9 @@ class Keeping(SessionState):
         if verdict.resets:
             server.applied = None
         if server.status == FAILED and not server.replies:
-            return ahead  # PostgreSQL refuses what follows
+            return  # PostgreSQL refuses what follows
         if verdict.forgets or verdict.resets:
             self._takes_back(verdict, server)
-        return ahead
 
     def _takes_back(self, verdict: Verdict, server: Server) -> None:
         """Statements that are forgotten, parameters that go back to their beginning."""
@@ -215,7 +227,7 @@ class Keeping(SessionState):
             self.restores = frozenset()
             return False
         server.replies.append(RESETTING)
-        self.resetting = {}
+        self.resetting, self.reset_failed = {}, False
         return True
 
     def _of_mine(self) -> dict[str, str]:
@@ -233,7 +245,8 @@ class Keeping(SessionState):
         assert self.resetting is not None, "no RESET is under way"
         mine, everything = self._of_mine(), ALL_PARAMETERS in self.restores
         self.restores = frozenset()
-        if mine and status != FAILED:
+        # A DISCARD ALL is committed at once: if what follows in its batch fails, PostgreSQL still reports its work.
+        if mine and status != FAILED and (self.resetting or not self.reset_failed):
             self.restored = (mine, everything)
             server.replies += (SWALLOW, RESETTING)
             server.unnamed = None
@@ -259,17 +272,25 @@ class Keeping(SessionState):
         self.settled(status, now)
         self.go_on()
 
+    def reset_erred(self) -> None:
+        """An error: if it is the RESET's own, or that of a statement beside it, nothing was reset."""
+        if self.resetting is not None and self._near_its_end():
+            self.reset_failed = True
+
     def parameter_given(self, name: str, value: str) -> None:
         """See pipe.Guest."""
-        if self.resetting is not None:
+        if self.resetting is not None and self._near_its_end():
             self.resetting[name] = value
+
+    def _near_its_end(self) -> bool:
+        """Whether what PostgreSQL says now belongs to the RESET, and not to what was sent before it."""
+        return self.server is not None and len(self.server.replies) > 1 and self.server.replies[1] is RESETTING
 
     def parameter_changed(self, name: str, value: str) -> bytes | None:
         """The client's own SET (or its undoing) was reported: whoever serves it next must have it too."""
         server = self.server
         assert server is not None, "a parameter changed without a server"
-        replies = server.replies
-        if self.resetting is not None and len(replies) > 1 and replies[1] is RESETTING:
+        if self.resetting is not None and self._near_its_end():
             self.resetting[name] = value
             return b""
         self._note_undo()
@@ -316,7 +337,15 @@ class Keeping(SessionState):
             return ours
         if ours.startswith(b"?"):
             return ours[1:]
+        if ours in self.lost:
+            return self.lost.pop(ours)
         return next((name for name, known in reversed(self.statements.items()) if known.name == ours), b"")
+
+    def loses(self, ours: bytes, name: bytes) -> None:
+        """An error may name *ours*, which the client calls *name*, or has called so until now."""
+        if len(self.lost) >= _LOST:
+            self.lost.clear()
+        self.lost[ours] = name
 
     def plan_changed(self) -> None:
         """See pipe.Guest. All that was run without waiting for an answer may be meant."""

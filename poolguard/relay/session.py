@@ -153,6 +153,7 @@ class Session(Rest):
         self.freeing = frozenset()
         if self.subscriber is not None:
             self.subscriber.discards = False
+        self.reset_erred()
         self.copying = 0
         if self.server is not None and self.server.skipping:
             self.unsynced = True

@@ -77,13 +77,16 @@ class SessionState(ClientPipe):
         "home",
         "ignored",
         "listens_itself",
+        "lost",
         "maps_names",
         "message_limit",
         "pin",
         "pins",
         "pool",
+        "portals",
         "probe",
         "reading",
+        "reset_failed",
         "resetting",
         "restored",
         "restores",
@@ -119,6 +122,8 @@ class SessionState(ClientPipe):
         """Those that a RESET is about to take back to the server's values, while the client may have its own."""
         self.resetting: dict[str, str] | None = None
         """While a RESET is under way: what PostgreSQL has reported since, by name."""
+        self.reset_failed = False
+        """It was refused, or undone."""
         self.restored: tuple[dict[str, str], bool] = ({}, False)
         """What the client is given again then, and whether all was reset."""
         self.undo: tuple[int, ParameterSet] = (0, wanted)
@@ -145,6 +150,10 @@ class SessionState(ClientPipe):
         self.statements: dict[bytes, Statement] = {}
         self.home = context_of(wanted.items)
         """What names in its statements mean, by its parameters at login."""
+        self.lost: dict[bytes, bytes] = {}
+        """By ours, the client's names of which the next error may speak, though they are not in `statements`."""
+        self.portals: dict[bytes, Verdict] = {}
+        """What its portals will do when they are executed, of those that are not plain."""
         self.verdicts: dict[bytes, Verdict] = {}
         """Where names are not mapped: what those of its named statements mean that are not plain."""
         self.strayed: tuple[int, bytes] = (0, HOME)

@@ -41,6 +41,17 @@ SCRIPTS: Final[dict[str, Script]] = {
         ask(bind(name="s"), execute(), bind(name="r"), execute(), SYNC),
         *SHOW,
     ],
+    "T8 only what is executed counts": [
+        *sql("set timezone = 'Asia/Tokyo'"),
+        ask(parse("reset all", "r"), parse("discard all"), bind(), bind(name="r", portal="p"), SYNC),
+        *SHOW,
+        ask(run("select 1/0"), bind(name="r"), execute(), SYNC),
+        *SHOW,
+        ask(bind(name="r"), execute(), run("select 1/0"), SYNC),
+        *SHOW,
+        ask(run("discard all"), run("select 1/0"), SYNC),
+        *SHOW,
+    ],
     "T1 in a transaction": [
         *sql("set timezone = 'Asia/Tokyo'", "begin", "reset timezone", "show timezone", "rollback", "show timezone"),
         *sql("begin", "reset all", "show timezone", "show work_mem", "commit"),
