@@ -74,8 +74,7 @@ async def test_a_pin_ends_with_what_takes_its_only_reason_away(name: str, end: s
         await client.ask(query("begin"))
         await client.ask(query(end))
         await client.ask(query("rollback"))
-        assert relay.pool().pinned == 1
-        if name == "hold":
+        if name in ("hold", "lock"):  # these are gone, whatever becomes of the transaction
             await client.ask(query(MAKE[name]))
         assert relay.pool().pinned == 1
         await client.ask(query(end))
