@@ -7,10 +7,19 @@ from typing import Generic, TypeVar
 from poolguard.core.clock import Clock
 from poolguard.pool.pool import Pool, PooledServer
 from poolguard.pool.snapshot import PoolSnapshot
+from poolguard.settings.model import Match, Route
 from poolguard.settings.model import Pool as PoolSettings
-from poolguard.settings.model import Route
 
 S = TypeVar("S", bound=PooledServer)
+
+
+def fits(match: Match, *, database: str, user: str, application_name: str) -> bool:
+    """Whether a session is one that *match* means, as far as its login tells."""
+    return (
+        (match.application_name is None or fnmatchcase(application_name, match.application_name))
+        and (match.user is None or fnmatchcase(user, match.user))
+        and (match.database is None or fnmatchcase(database, match.database))
+    )
 
 
 def choose_pool(
@@ -22,13 +31,13 @@ def choose_pool(
     routes: Iterable[Route],
     default_pool: str,
 ) -> str:
-    """The pool of a session: the first route that matches, else its database's name, else the default."""
+    """The pool of a session: the first route that matches, else its database's name, else the default.
+
+    Routes that look at statements choose for single transactions, not here.
+    """
     for route in routes:
-        wanted = route.match
-        if (
-            (wanted.application_name is None or fnmatchcase(application_name, wanted.application_name))
-            and (wanted.user is None or fnmatchcase(user, wanted.user))
-            and (wanted.database is None or fnmatchcase(database, wanted.database))
+        if route.match.statement is None and fits(
+            route.match, database=database, user=user, application_name=application_name
         ):
             return route.pool
     return database if database in pools else default_pool

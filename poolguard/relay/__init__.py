@@ -20,6 +20,9 @@ twice. A client at rest is told at once, one in a transaction at its end, one th
 can't be fanned out (LISTEN among other statements of one text, another client_encoding, more than a thousand
 channels, no listening server to be had) pins instead.
 
+A session has a pool of its own, and is led to another for single transactions where a route looks at statements. Then
+`Session.pool` is the other one until the server is given back: whoever waits, counts or judges finds the pool there.
+
 What a failure leads to: a client that goes leaves a server that is cleaned (cancel, ROLLBACK, DISCARD ALL as
 needed) or, where that fails, closed; a server that goes ends its session with one error; nothing is ever sent
 twice. A cancel request names a session, goes out only while that session holds a server, and the server goes to
@@ -33,6 +36,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `lobby`: what a pool's clients are greeted with, and which of their parameters PostgreSQL accepts.
 - `opening`: how servers are opened, and what runs on them cancelled.
 - `session`: one client's session: holding, waiting, ending.
+- `routed`: one whose transactions may run in another pool, by statement routes.
 - `waiting`: a session that waits for a server.
 - `rest`: when a session reads and when it is at rest.
 - `talk`: what a client says, when it is not plain.

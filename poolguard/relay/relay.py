@@ -32,7 +32,7 @@ from poolguard.relay.login import Door, Login
 from poolguard.relay.opening import cancel, nobody_yet, open_for
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.passages import Passages
-from poolguard.relay.retrying import RetryingSession
+from poolguard.relay.routed import begin_session
 from poolguard.relay.server import Server
 from poolguard.relay.session import Session
 from poolguard.relay.state import Surroundings
@@ -237,7 +237,7 @@ class Relay:
         self._cancels.limit_to(settings.limits.max_cancels)
         for pool in self.registry.apply(dict(settings.pools), self.make_pool):
             self._leaving.append(pool)
-            for session in [session for session in self._sessions.values() if session.pool is pool]:
+            for session in [session for session in self._sessions.values() if session.home_pool is pool]:
                 session.drain(refusal.removed(pool.name))
         for name in moved & self.registry.pools.keys():
             moving = self.registry.pools[name]
@@ -299,8 +299,9 @@ class Relay:
         """See login.House."""
         if login.lease:
             self._bound.bind(entry.session_id, login.lease)
-        kind = Session if lobby.pool.settings.retry is None else RetryingSession
-        session = kind(
+        session = begin_session(
+            self.settings.routes,
+            self.registry.pools,
             transport=login.transport,
             entry=entry,
             pool=lobby.pool,

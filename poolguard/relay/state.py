@@ -193,6 +193,11 @@ class SessionState(ClientPipe):
         entry.pin = self.pin
 
     @property
+    def home_pool(self) -> Pool[Server]:
+        """The pool that it logged in to; `pool` is the one that it is in."""
+        return self.pool
+
+    @property
     def listener(self) -> Listener | None:
         """Who hears for the sessions of the pool it is in; None: each listens in its own server."""
         return self.around.listener_of(self.pool)

@@ -111,8 +111,7 @@ class Talk(Keeping):
                     if answered:
                         position = start = answered
                         continue
-                    if server is None and (server := self._check_out(out)) is None:
-                        self.wait(data[position:], monotonic())
+                    if server is None and (server := self.check_out(out, data, position)) is None:
                         return b""
                     start = position
                 replaced = self._forward(server, owed, data, position, end)
@@ -149,12 +148,14 @@ class Talk(Keeping):
             raise reason
         return b""
 
-    def _check_out(self, out: list[bytes]) -> Server | None:
-        """Take a server, if there is one at once; what it must be told first goes to *out*."""
+    def check_out(self, out: list[bytes], data: bytes, position: int) -> Server | None:
+        """Take a server for *data* from *position* on, or wait for one; what it must be told first goes to *out*."""
         server: Server | None = self.take()
         if server is not None:
             self.stranger = server.last is not self.entry
             out[:] = [self.attach(server, monotonic())]
+        else:
+            self.wait(data[position:], monotonic())
         return server
 
     def _forward(self, server: Server, owed: list[int | Reply], data: bytes, position: int, end: int) -> bytes | None:

@@ -27,6 +27,7 @@ def find_problems(settings: Settings) -> list[Finding]:
     """Everything that makes *settings*, each value of which is good in itself, unusable."""
     return [
         *find_unknown_names(names_of(settings)),
+        *_statement_routes(settings),
         *_trust(settings),
         *_cert(settings),
         *_ports(settings),
@@ -87,6 +88,19 @@ def find_unknown_names(names: Names) -> Iterator[Finding]:
 
 def _no_pool(name: str, pools: Sequence[str]) -> str:
     return f"no pool is named {name!r}; {did_you_mean(name, pools)}"
+
+
+def _statement_routes(settings: Settings) -> Iterator[Finding]:
+    for index, route in enumerate(settings.routes):
+        pool = settings.pools.get(route.pool)
+        if route.match.statement is None or pool is None:
+            continue
+        if pool.mode is not PoolMode.TRANSACTION or not pool.prepared_statements:
+            text = (
+                f"pool {route.pool!r} can't take single transactions of others: it needs mode transaction, "
+                "and prepared_statements above 0"
+            )
+            yield Finding(("routes", index, "pool"), text)
 
 
 def _trust(settings: Settings) -> Iterator[Finding]:

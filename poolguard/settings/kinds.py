@@ -1,8 +1,9 @@
 """What settings are made of: durations, sizes, ports, names. Pure."""
 
+import re
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from poolguard.core.units import parse_duration, parse_size
 
@@ -33,6 +34,19 @@ Bytes = Annotated[
     Field(ge=1),
     WithJsonSchema({"type": "string", "pattern": r"^\d+\s*(B|KiB|MiB|GiB)$", "examples": ["64KiB"]}),
 ]
+
+
+def _expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from None
+    return value
+
+
+Expression = Annotated[str, AfterValidator(_expression)]
+"""A regular expression as Python reads them (`re`)."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 means: any free port (tests, demo)."""
 

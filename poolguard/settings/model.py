@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from poolguard.settings.kinds import FORBID, Bytes, Name, Port, Seconds
+from poolguard.settings.kinds import FORBID, Bytes, Expression, Name, Port, Seconds
 from poolguard.settings.policies import Policy, PolicyMode, default_policies
 
 
@@ -203,21 +203,25 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """What a route looks at: globs over what the client said at login. Keys are ANDed."""
+    """What a route looks at: globs over what the client said at login, and a statement. Keys are ANDed.
+
+    With *statement* it is a route of transactions, searched for in the first statement of each; else one of sessions.
+    """
 
     __pydantic_config__: ClassVar = FORBID
     application_name: str | None = None
     user: str | None = None
     database: str | None = None
+    statement: Expression | None = None
 
     def __post_init__(self) -> None:
-        if self.application_name is None and self.user is None and self.database is None:
-            raise ValueError("match is empty: give application_name, user or database")
+        if (self.application_name, self.user, self.database, self.statement) == (None, None, None, None):
+            raise ValueError("match is empty: give application_name, user, database or statement")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Send the sessions that match to *pool*. The first route that matches wins."""
+    """Send the sessions (or, with *statement*, transactions) that match to *pool*. The first that matches wins."""
 
     __pydantic_config__: ClassVar = FORBID
     match: Match

@@ -103,7 +103,11 @@ WORDS: Final[Mapping[str, str]] = {
     "routes.*.match.application_name": "Glob over the client's application_name, as river*.",
     "routes.*.match.user": "Glob over the client's user.",
     "routes.*.match.database": "Glob over the database name that the client asked for.",
-    "routes.*.pool": "Pool for the sessions that match.",
+    "routes.*.match.statement": (
+        "Regular expression, searched for in the first statement of each transaction (its first 4 KiB): leads that "
+        "transaction alone to the pool, at the next login after a change."
+    ),
+    "routes.*.pool": "Pool for the sessions that match; with statement, for the transactions.",
     "policies.*.mode": "enforce carries verdicts out; observe only counts and logs them.",
     **_ladder("idle_in_transaction", "the client has said nothing inside of a transaction for so long"),
     **_ladder("idle_blocker", "the client has said nothing and others have waited for its locks for so long"),

@@ -83,4 +83,4 @@ def test_its_routes_in_comments_are_routes(tmp_path: Path) -> None:
     text = re.sub(r"^routes: \[\]\n", "", FILE.read_text(), flags=re.MULTILINE)
     text = re.sub(r"^# (routes:|  - \{match)", r"\1", text, flags=re.MULTILINE)
     (tmp_path / "f.yaml").write_text(text)
-    assert len(load(tmp_path / "f.yaml", {}).settings.routes) == 2
+    assert len(load(tmp_path / "f.yaml", {}).settings.routes) == 3

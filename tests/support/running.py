@@ -19,7 +19,7 @@ from poolguard.pool.pool import Pool
 from poolguard.pool.state import Refusal
 from poolguard.relay.relay import Relay
 from poolguard.relay.server import Server
-from poolguard.settings.model import Auth, ClientsListener, Limits, Listen, PoolMode, Settings, Upstream
+from poolguard.settings.model import Auth, ClientsListener, Limits, Listen, PoolMode, Route, Settings, Upstream
 from poolguard.settings.model import Pool as PoolSettings
 from poolguard.upstream.target import resolve_target
 from tests.support.cluster import Database
@@ -127,6 +127,7 @@ async def running(
     limits: Limits | None = None,
     connect_timeout: float = 5.0,
     clients: ClientsListener | None = None,
+    routes: tuple[Route, ...] = (),
 ) -> AsyncIterator[Running]:
     """Run a relay in front of *database*. Fails at the end if any of its tasks did."""
     pools = pools or both_modes()
@@ -135,6 +136,7 @@ async def running(
         listen=Listen(clients=clients or ClientsListener(port=0)),
         auth=auth or Auth(),
         pools=pools,
+        routes=routes,
         default_pool=next(iter(pools)),
         limits=limits or Limits(),
     )

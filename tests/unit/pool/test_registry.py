@@ -14,6 +14,7 @@ ROUTES = (
     Route(match=Match(application_name="batch-*", user="ann"), pool="batch"),
     Route(match=Match(user="r?port"), pool="reports"),
     Route(match=Match(database="shop", application_name="web"), pool="web"),
+    Route(match=Match(statement="."), pool="single transactions"),
     Route(match=Match(user="ann"), pool="late"),
 )
 

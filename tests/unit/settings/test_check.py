@@ -10,7 +10,10 @@ from poolguard.settings.model import (
     ClientsTls,
     ControlListener,
     Listen,
+    Match,
     Pool,
+    PoolMode,
+    Route,
     Settings,
     Upstream,
     User,
@@ -87,3 +90,11 @@ def test_policies_that_do_nothing_or_that_nobody_uses_are_warned_of() -> None:
         (("policies", "app"), "has no rule, s"),
         (("policies", "mine"), "no pool names "),
     ]
+
+
+@pytest.mark.parametrize("pool", [Pool(mode=PoolMode.SESSION), Pool(prepared_statements=0)])
+def test_single_transactions_are_led_to_pools_that_can_take_them(pool: Pool) -> None:
+    routes = (Route(match=Match(statement="x"), pool="b"), Route(match=Match(user="x"), pool="b"))
+    settings = Settings(pools={"app": Pool(), "b": pool}, routes=routes)
+    assert [finding.path for finding in find_problems(settings)] == [("routes", 0, "pool")]
+    assert find_problems(replace(settings, pools={"app": Pool(), "b": Pool()})) == []

@@ -83,7 +83,7 @@ polcies: {}
         "f.yaml:6:32: pools.jobs.max-waiting: unknown key in pools.jobs; did you mean max_waiting?",
         "f.yaml:7:3: pools.app: written twice, first on line 4: keep one of them",
         "f.yaml:8:1: size: unknown key here; size belongs at pools.*.size",
-        "f.yaml:10:13: routes[0].match: match is empty: give application_name, user or database",
+        "f.yaml:10:13: routes[0].match: match is empty: give application_name, user, database or statement",
         "f.yaml:10:23: routes[0].pool: no pool is named 'nix'; write one of app, b b, jobs",
         "f.yaml:11:5: routes[1].pool: is missing: add it, it is text",
         "f.yaml:13:26: auth.users.no.password: a list does not fit: write text",
@@ -271,3 +271,8 @@ def test_routes_keep_their_order() -> None:
 def test_secrets_are_not_in_the_repr_of_what_was_loaded() -> None:
     loaded = read("auth: {method: scram-sha-256, users: {a: {password: hunter2}}, admin_token: hunter2}")
     assert "hunter2" not in repr(loaded)
+
+
+def test_an_expression_that_can_not_be_read_is_told_with_its_place() -> None:
+    (problem,) = problems("routes:\n  - match: {statement: 'a(b'}\n    pool: app\n")
+    assert problem.startswith("f.yaml:2:24: routes[0].match.statement: 'a(b' is no regular expression")
