@@ -6,5 +6,6 @@ Pure: no I/O, no clock reading, no logging. Imports nothing else of poolguard's.
 - `errors`: every failure that reaches a client or an HTTP caller, with its SQLSTATE and HTTP status.
 - `clock`: the protocol through which time comes in.
 - `histogram`: counts by upper bound, cheap to feed.
+- `secret`: secrets compared.
 - `units`: durations and sizes, as people write them.
 """

@@ -10,6 +10,8 @@ from typing import Final
 from poolguard.aio.clock import SystemClock
 from poolguard.aio.service import Service
 from poolguard.aio.tasks import TaskOwner
+from poolguard.console.console import Console
+from poolguard.console.sources import ConsoleSources
 from poolguard.core.clock import Clock
 from poolguard.core.errors import InvalidLease, SettingsError
 from poolguard.daemon.doors import make_door
@@ -111,6 +113,7 @@ class House:
             # First of all, and before a term is given back: who writes in the leader's name is stopped.
             self.leases.on_ended.append(lambda belief: self.relay.lease_ended(belief.name))
         self.campaigns: Final = Campaigns(self.leases, self.clock) if self.leases is not None else None
+        self.relay.console = self.console = self._make_console()
         self.webhook: Final = Webhook(self.book, self.clock, lambda: self.in_force.settings.incidents.webhook)
         self.control: Final = self._make_control(settings)
         self.metrics: Final = self._make_metrics(settings)
@@ -118,6 +121,7 @@ class House:
             self.loop_lag,
             self.watchdog,
             self.webhook,
+            self.console,
             self.relay,
             self.guard,
             self.metrics,
@@ -233,6 +237,19 @@ class House:
             routes=routes,
         )
         return WebServer("control", lambda: control_app(sources), self.clock, host=listen.host, port=listen.port)
+
+    def _make_console(self) -> Console:
+        sources = ConsoleSources(
+            clock=self.clock,
+            ledger=self.ledger,
+            pools=self.relay.registry.snapshots,
+            settings=self.in_force,
+            incidents=self.book,
+            guard=self.guard,
+            locks=self.locks,
+            leases=self.leases,
+        )
+        return Console(sources, TaskOwner(_task_failed))
 
     def _make_metrics(self, settings: Settings) -> WebServer:
         listen = settings.listen.metrics

@@ -31,6 +31,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `bound`: sessions that end with a lease. Pure.
 - `relay`: the service: listens, knows all sessions, acts for the guard.
 - `login`: a client from its first byte to its session.
+- `visitors`: clients that want none of the pools: they are handed to the console.
 - `arrivals`: clients that have no session yet, and who gives way to whom.
 - `tls`: the certificate that clients are shown, and what theirs says of them.
 - `lobby`: what a pool's clients are greeted with, and which of their parameters PostgreSQL accepts.

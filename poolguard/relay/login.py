@@ -29,6 +29,7 @@ from poolguard.relay.lobby import Lobby
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.session import Session
 from poolguard.relay.tls import ALPN, ClientTls, check_name, common_name
+from poolguard.relay.visitors import Console, Visitor
 from poolguard.settings.model import AuthMethod
 from poolguard.wire import messages, startup
 from poolguard.wire.framing import FrameSplitter
@@ -73,6 +74,11 @@ class House(Protocol):
     @property
     def door(self) -> Door:
         """Who may come in."""
+        ...
+
+    @property
+    def console(self) -> Console:
+        """Takes in who wants no pool."""
         ...
 
     def arrived(self, login: "Login") -> SessionEntry:
@@ -248,9 +254,14 @@ class Login(asyncio.Protocol):
         if asked.needs_negotiation:
             self.transport.write(messages.negotiate_protocol_version(asked.agreed_version, asked.unknown))
         await self._prove(asked.user)
-        self._house.proven(self)
         entry = self._entry
         assert entry is not None, "a client that runs has arrived"
+        if self._house.console.wanted(asked):
+            self._house.console.visit(
+                Visitor(self.transport, asked, entry.session_id, entry.client_address, self.take_early())
+            )
+            return
+        self._house.proven(self)
         entry.user, entry.database = asked.user, asked.database
         # The later wins, however its name is written: PostgreSQL applies options before the rest.
         given = {name.lower(): value for name, value in (*asked.options, *asked.parameters)}

@@ -36,6 +36,7 @@ from poolguard.relay.routed import begin_session
 from poolguard.relay.server import Server
 from poolguard.relay.session import Session
 from poolguard.relay.state import Surroundings
+from poolguard.relay.visitors import Console, NoConsole
 from poolguard.settings.model import Pool as PoolSettings
 from poolguard.settings.model import Settings
 from poolguard.upstream.target import Target
@@ -74,6 +75,8 @@ class Relay:
         self.ledger: Final = ledger
         self.counters: Final = RelayCounters()
         self.registry: Final[Registry[Server]] = Registry(clock)
+        self.console: Console = NoConsole()
+        """Takes in who wants no pool: set by whoever has one."""
         self.use_door(door)
         self._tasks: Final = tasks
         self._cleaning: Final = tasks.branch()

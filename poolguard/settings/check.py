@@ -14,6 +14,9 @@ POSTGRES_DEFAULT_CONNECTIONS: Final = 97
 
 OBSERVER_CONNECTIONS: Final = 1
 
+CONSOLE: Final = "poolguard"
+"""The database name that leads to the console, and to no pool."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -27,6 +30,7 @@ def find_problems(settings: Settings) -> list[Finding]:
     """Everything that makes *settings*, each value of which is good in itself, unusable."""
     return [
         *find_unknown_names(names_of(settings)),
+        *_console(settings),
         *_statement_routes(settings),
         *_trust(settings),
         *_cert(settings),
@@ -88,6 +92,13 @@ def find_unknown_names(names: Names) -> Iterator[Finding]:
 
 def _no_pool(name: str, pools: Sequence[str]) -> str:
     return f"no pool is named {name!r}; {did_you_mean(name, pools)}"
+
+
+def _console(settings: Settings) -> Iterator[Finding]:
+    if CONSOLE in settings.pools:
+        yield Finding(
+            ("pools", CONSOLE), f"{CONSOLE!r} is the database name of the console: give the pool another name"
+        )
 
 
 def _statement_routes(settings: Settings) -> Iterator[Finding]:

@@ -79,7 +79,7 @@ WORDS: Final[Mapping[str, str]] = {
     ),
     "auth.users.*.password": "The password, or the SCRAM secret as pg_authid.rolpassword holds it.",
     "auth.users.*.password_file": "File that holds the same.",
-    "auth.admin_token": "Bearer token for HTTP requests that change something. Empty: none is asked for.",
+    "auth.admin_token": "For HTTP requests that change something, and KILL in the console. Empty: none is asked for.",
     "auth.admin_token_file": "File that holds it.",
     "pools.*.size": "The hard limit: how many servers this pool ever has at once.",
     "pools.*.min_idle": "Servers that are kept open even when nobody needs them.",

@@ -5,10 +5,8 @@ and POST, and POST only as a form or plain text; we never say yes to CORS, so a 
 and PUT, can't come from a foreign page. What remains are pages that reach us under their own name (see `hosts`).
 """
 
-import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,6 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from poolguard.core.errors import AuthenticationFailed, ClientViolation, NotAllowed
+from poolguard.core.secret import same
 from poolguard.web.hosts import OwnNames, WrongHost
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -109,9 +108,7 @@ def _check_token(authorization: str | None, admin_token: str) -> None:
             "this needs the admin token",
             hint="Send the header Authorization: Bearer TOKEN, with auth.admin_token of the settings.",
         )
-    # Hashed first: compare_digest takes a time that depends on the lengths.
-    sent, right = (sha256(text.encode("utf-8", "surrogateescape")) for text in (token.strip(), admin_token))
-    if not hmac.compare_digest(sent.digest(), right.digest()):
+    if not same(token.strip(), admin_token):
         raise TokenWrong("this is not the admin token", hint="It is auth.admin_token of the settings.")
 
 

@@ -16,7 +16,7 @@ def test_the_list_is_whole() -> None:
     assert list(cases()) == every
 
 
-NOT_YET: Final = frozenset({"F3"})
+NOT_YET: Final[frozenset[str]] = frozenset()
 """Cases whose tests are still to be written."""
 
 

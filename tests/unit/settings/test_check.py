@@ -98,3 +98,8 @@ def test_single_transactions_are_led_to_pools_that_can_take_them(pool: Pool) -> 
     settings = Settings(pools={"app": Pool(), "b": pool}, routes=routes)
     assert [finding.path for finding in find_problems(settings)] == [("routes", 0, "pool")]
     assert find_problems(replace(settings, pools={"app": Pool(), "b": Pool()})) == []
+
+
+def test_no_pool_may_have_the_consoles_name() -> None:
+    [problem] = find_problems(replace(Settings(), pools={"app": Pool(), "poolguard": Pool()}))
+    assert (problem.path, "console" in problem.text) == (("pools", "poolguard"), True)
