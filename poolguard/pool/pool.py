@@ -27,6 +27,9 @@ HOPELESS_PAUSE: Final = 30.0
 LIFETIME_JITTER: Final = 0.2
 """Share of the lifetime that is drawn by lot, so that servers opened together don't all end together."""
 
+RESTED_SECONDS: Final = 1.0
+"""How long a server must have been idle to be looked at before it is given out. Busy pools never look."""
+
 FAILOVER_PAUSE: Final = 1.0
 """Seconds between two replacements of all read-only servers: while the new primary isn't found they lead nowhere."""
 
@@ -42,6 +45,11 @@ class PooledServer(Hashable, Protocol):
     @property
     def read_only(self) -> bool:
         """Whether its PostgreSQL takes no writes, whoever asks: a standby, or read-only by its own settings."""
+        ...
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come from PostgreSQL that was not read: neither a word nor the connection's end."""
         ...
 
     def close(self, reason: CloseReason) -> None:
@@ -113,10 +121,20 @@ class Pool(Generic[S]):
         self.checkout_seconds = Histogram(TRANSACTION_BOUNDS)
 
     def wait(self, waiter: Waiter[S], now: float) -> None:
-        """Queue *waiter*, after `take` gave nothing. It may be answered before this returns."""
+        """Give *waiter* a server that has rested, or a place in the queue, after `take` gave nothing.
+
+        It may be answered before this returns.
+        """
         if self._stopping:
             waiter.failed(self._stop_error)
             return
+        while (server := self.state.take_rested()) is not None:
+            if server.silent:
+                if not waiter.granted(server, now):
+                    self.give_back(server, now)
+                return
+            # Its end is there to be read, but not read yet: the client's word came in the same turn of the loop.
+            self.discard(server, CloseReason.LOST)
         if effects := self.state.enqueue(waiter, now):
             self._perform(effects)
         if self._deadline_timer is None:
@@ -173,6 +191,7 @@ class Pool(Generic[S]):
                 break
             if seconds >= settings.idle_timeout > 0 and self.state.idle > settings.min_idle:
                 self._perform(self.state.retire(server, CloseReason.IDLE))
+        self.state.rest(now, RESTED_SECONDS)
         if now >= self._hopeless_until:
             self._perform(self.state.want_idle(settings.min_idle if self._proven else max(1, settings.min_idle)))
 

@@ -69,6 +69,8 @@ class PoolState(Generic[S, W]):
         self.held: set[S] = set()
         self._idle: deque[S] = deque()
         """Newest at the right: the most recently used server has the warmest caches."""
+        self._rested: deque[S] = deque()
+        """Those that are idle for so long that they are looked at before they are given out; oldest at the left."""
         self._idle_since: dict[S, float] = {}
         self._waiting: OrderedDict[W, float] = OrderedDict()
         """Each with the moment it came, first come first."""
@@ -76,7 +78,7 @@ class PoolState(Generic[S, W]):
     @property
     def idle(self) -> int:
         """Servers at rest."""
-        return len(self._idle)
+        return len(self._idle) + len(self._rested)
 
     @property
     def waiting(self) -> int:
@@ -86,19 +88,33 @@ class PoolState(Generic[S, W]):
     @property
     def total(self) -> int:
         """Servers in whatever place."""
-        return len(self._idle) + len(self.held) + self.opening
+        return self.idle + len(self.held) + self.opening
 
     def take(self) -> S | None:
-        """Check a server out at once, or None: then `enqueue`."""
+        """Check a server out at once, or None: then `take_rested`, and at last `enqueue`."""
         if self._idle:
             server = self._idle.pop()
             self.held.add(server)
             return server
         return None
 
+    def take_rested(self) -> S | None:
+        """Check out a server that has rested, or None. Its connection may have ended meanwhile."""
+        if self._rested:
+            server = self._rested.pop()
+            self.held.add(server)
+            return server
+        return None
+
+    def rest(self, now: float, seconds: float) -> None:
+        """Who has been idle for *seconds* has rested: `take` gives it out no more."""
+        idle = self._idle
+        while idle and now - self._idle_since[idle[0]] >= seconds:
+            self._rested.append(idle.popleft())
+
     def enqueue(self, waiter: W, now: float) -> tuple[Effect[S, W], ...]:
         """Queue *waiter*, after `take` gave nothing."""
-        assert not self._idle, "a waiter queues while a server is idle"
+        assert not self.idle, "a waiter queues while a server is idle"
         assert waiter not in self._waiting, "a waiter has one place"
         # Those for whom a server can still be opened wait for PostgreSQL, not for somebody else.
         if len(self._waiting) >= self.max_waiting + max(0, self.size - len(self.held)):
@@ -116,7 +132,7 @@ class PoolState(Generic[S, W]):
 
     def want_idle(self, min_idle: int) -> tuple[Effect[S, W], ...]:
         """Open servers ahead of need until *min_idle* are at rest or on their way."""
-        lacking = min_idle - len(self._idle) - self.opening
+        lacking = min_idle - self.idle - self.opening
         room = min(self.size - self.total, MAX_OPENING - self.opening, lacking)
         if room <= 0:
             return NOTHING
@@ -127,6 +143,7 @@ class PoolState(Generic[S, W]):
         """A held server is clean and free: to the first waiter, or to rest."""
         if server not in self.held:
             return NOTHING  # it was lost meanwhile
+        # Whoever has rested need not be counted: after a shrink those are the first to be closed.
         if len(self.held) + len(self._idle) + self.opening > self.size:
             self.held.remove(server)
             self._idle_since.pop(server, None)
@@ -157,6 +174,8 @@ class PoolState(Generic[S, W]):
             self.held.remove(server)
         elif server in self._idle_since and server in self._idle:
             self._idle.remove(server)
+        elif server in self._idle_since and server in self._rested:
+            self._rested.remove(server)
         self._idle_since.pop(server, None)
         return self.want()
 
@@ -184,28 +203,29 @@ class PoolState(Generic[S, W]):
 
     def rested(self, now: float) -> list[tuple[S, float]]:
         """Idle servers, the longest at rest first, each with its seconds of rest."""
-        return [(server, now - self._idle_since[server]) for server in self._idle]
+        return [(server, now - self._idle_since[server]) for server in (*self._rested, *self._idle)]
 
     def retire(self, server: S, reason: CloseReason) -> tuple[Effect[S, W], ...]:
         """Close *server* if it is idle; a held one is left alone."""
-        if server not in self._idle:
+        place = self._rested if server in self._rested else self._idle
+        if server not in place:
             return NOTHING
-        self._idle.remove(server)
+        place.remove(server)
         del self._idle_since[server]
         return (Close(server, reason), *self.want())
 
     def retire_surplus(self) -> tuple[Effect[S, W], ...]:
         """After the size shrank: close idle servers beyond it."""
         effects: list[Effect[S, W]] = []
-        while self.total > self.size and self._idle:
-            effects += self.retire(self._idle[0], CloseReason.SHRUNK)
+        while self.total > self.size and self.idle:
+            effects += self.retire((self._rested or self._idle)[0], CloseReason.SHRUNK)
         return tuple(effects)
 
     def check(self) -> None:
         """Assert the invariants."""
-        idle = set(self._idle)
-        assert len(idle) == len(self._idle), "a server is idle twice"
+        idle = {*self._idle, *self._rested}
+        assert len(idle) == self.idle, "a server is idle twice"
         assert not idle & self.held, "a server is idle and held"
         assert idle <= set(self._idle_since), "an idle server's rest is not known"
         assert self.opening >= 0, "fewer than no servers are opening"
-        assert not (self._waiting and self._idle), "somebody waits while a server is idle"
+        assert not (self._waiting and idle), "somebody waits while a server is idle"

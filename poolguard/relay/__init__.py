@@ -51,6 +51,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `pipe`: the hot path from a server to its client, and what a server owes.
 - `guest`: what a server expects of whoever it talks to.
 - `extended`: the extended protocol's owed replies and statement names.
+- `unsure`: names used again before PostgreSQL has answered.
 - `statements`: prepared statements, and which server has which.
 - `replies`: what poolguard itself has to do with one reply.
 - `block`: a transaction block that exists only here.

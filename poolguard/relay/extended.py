@@ -8,6 +8,7 @@ from poolguard.relay import listening
 from poolguard.relay.pipe import FAILED, IDLE, PASS
 from poolguard.relay.replies import Reply
 from poolguard.relay.statements import NOWHERE, Statement, name_and_rest, server_name
+from poolguard.relay.unsure import changing, changing_all, must_all_be_sure, must_be_sure
 from poolguard.wire import messages
 from poolguard.wire.text import PLAIN, Kind, Pin, Verdict, classify
 
@@ -34,7 +35,7 @@ _DEALLOCATED: Final = {status: messages.command_complete("DEALLOCATE") + message
 Owed = list[int | Reply]
 
 
-def forward(
+def forward(  # noqa: C901 - one function; in parts each message would cost calls
     session: "Talk", server: "Server", owed: Owed, tag: int, data: bytes, position: int, end: int
 ) -> bytes | None:
     """Note in *owed* what one message owes; what to send in its place, or None for the message itself."""
@@ -54,6 +55,8 @@ def forward(
             owed.append(PASS)
             return None
         name, _ = name_and_rest(data[position + 6 : end])
+        if name and session.unsure:
+            must_be_sure(session, server, name, session.statements.get(name))
         if tag == _CLOSE:
             return _close(session, server, owed, name)
         return _named(session, server, owed, data[position:end], name, b"D", b"S", b"\0")
@@ -62,6 +65,8 @@ def forward(
     whole = data[position:end]
     portal, rest = name_and_rest(whole[5:])
     name, rest = name_and_rest(rest)
+    if name and session.unsure:
+        must_be_sure(session, server, name, session.statements.get(name))
     verdict = _meaning(session, name)
     if verdict is not PLAIN:
         _bind(session, server, owed, portal, verdict)
@@ -92,21 +97,43 @@ def _bind(session: "Talk", server: "Server", owed: Owed, portal: bytes, verdict:
 def _execute(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:
     """Execute of what may not be plain: only now it takes effect."""
     verdict = session.portals.get(name_and_rest(whole[5:])[0], PLAIN)
-    if verdict.kind is Kind.DEALLOCATE and verdict.name in session.statements:
-        return _deallocate(session, owed, verdict.name, whole)
+    if verdict.kind is Kind.DEALLOCATE:
+        if session.unsure:
+            must_be_sure(session, server, verdict.name)
+        if verdict.name in session.statements:
+            return _deallocate(session, owed, verdict.name, whole)
+    if verdict.kind is Kind.DISCARD_ALL:
+        session.freeing = verdict.frees  # committed at once or an error, and an error takes this back
+    if not verdict.forgets or not session.maps_names:
+        session.takes_effect(verdict, server)
+        owed.append(PASS)
+        return None
+    if session.unsure:
+        must_all_be_sure(session, server)
     statements = session.statements
-    before = statements.copy() if verdict.forgets else None
+    before = statements.copy()
     session.takes_effect(verdict, server)
-    owed.append(PASS if before is None else Reply(on_undone=lambda: statements.update(before)))
+    owed.append(changing_all(session, Reply(on_undone=lambda: statements.update(before))))
     return None
 
 
-def deallocated() -> Reply:
-    """DEALLOCATE in SQL of a statement that was prepared by protocol: only the client's name for it goes.
+def deallocates(session: "Talk", server: "Server", name: bytes) -> Reply:
+    """A simple DEALLOCATE of a statement that was prepared by protocol: only the client's name for it goes.
 
-    Others may use it on this server. In a failed transaction it is refused, as by PostgreSQL.
+    Others may use it on this server. In a failed transaction it is refused, as by PostgreSQL; whether it is one may
+    turn out only when its turn has come.
     """
-    return Reply(by_status=_DEALLOCATED)
+
+    def done() -> None:
+        if server.status != FAILED:
+            session.statements.pop(name, None)
+
+    if session.unsynced or not server.replies:
+        done()
+        return Reply(by_status=_DEALLOCATED)
+    reply = changing(session, Reply(by_status=_DEALLOCATED, on_done=done), name)
+    session.batch += 1
+    return reply
 
 
 def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:
@@ -116,6 +143,8 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
     else:
         name, rest = name_and_rest(whole[5:])
         sql, _ = name_and_rest(rest)
+        if session.unsure:
+            must_be_sure(session, server, name, session.catalogue.intern(rest, session.context()))
     session.note(sql)
     verdict = classify(sql)
     ahead = b""
@@ -153,7 +182,8 @@ def _parse_named(session: "Talk", server: "Server", owed: Owed, name: bytes, bod
     if statement in known:
         if server.status != FAILED and not server.forget_statements:
             known.use(statement)
-            owed.append(Reply(local=messages.PARSE_COMPLETE, on_undone=lambda: _forget_name(session, name, statement)))
+            told = Reply(local=messages.PARSE_COMPLETE, on_undone=lambda: _forget_name(session, name, statement))
+            owed.append(changing(session, told, name))
             return b""
         # PostgreSQL must judge it itself (it may refuse it in a failed transaction), or plan it anew.
         closed = statement.close
@@ -163,8 +193,8 @@ def _parse_named(session: "Talk", server: "Server", owed: Owed, name: bytes, bod
         _forget_name(session, name, statement)
         known.forget(statement)
 
-    owed.append(Reply(on_undone=undone))
-    return closed + statement.parse + _make_room(server, owed, statement)
+    owed.append(changing(session, Reply(on_undone=undone), name, statement))
+    return closed + statement.parse + _make_room(session, server, owed, statement)
 
 
 def _of_unnamed(session: "Talk", parse: bytes | None) -> Reply:
@@ -191,8 +221,11 @@ def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, sta
         known.add(first)
         session.statements[name] = statement
 
-    missing = _ensure(server, owed, first) + (_ensure(server, owed, statement) if statement is not first else b"")
-    owed.append(Reply(on_done=done, on_failed=lambda: session.loses(first.name, name)))
+    missing = _ensure(session, server, owed, first)
+    if statement is not first:
+        missing += _ensure(session, server, owed, statement)
+    reply = Reply(on_done=done, on_failed=lambda: session.loses(first.name, name))
+    owed.append(changing(session, reply, name, first))
     return missing + first.parse
 
 
@@ -202,7 +235,7 @@ def _deallocate(session: "Talk", owed: Owed, name: bytes, execute: bytes) -> byt
     owed += (
         Reply(swallow=True),
         Reply(swallow=True),
-        Reply(on_undone=lambda: _restore_name(session, name, statement)),
+        changing(session, Reply(on_undone=lambda: _restore_name(session, name, statement)), name),
     )
     decoy = messages.message(b"C", b"S" + name + b"\0") + messages.message(b"P", name + b"\0SELECT\0\0\0")
     return decoy + execute
@@ -214,22 +247,22 @@ def _forget_name(session: "Talk", name: bytes, statement: Statement) -> None:
         session.loses(statement.name, name)  # a Bind of it may be on its way
 
 
-def _ensure(server: "Server", owed: Owed, statement: Statement) -> bytes:
+def _ensure(session: "Talk", server: "Server", owed: Owed, statement: Statement) -> bytes:
     """The Parse of *statement*, if *server* lacks it; its completion is not the client's."""
     known = server.known
     if statement in known:
         known.use(statement)
         return b""
-    owed.append(Reply(swallow=True, on_undone=lambda: known.forget(statement)))
-    return statement.parse + _make_room(server, owed, statement)
+    owed.append(changing(session, Reply(swallow=True, on_undone=lambda: known.forget(statement)), statement))
+    return statement.parse + _make_room(session, server, owed, statement)
 
 
-def _make_room(server: "Server", owed: Owed, statement: Statement) -> bytes:
+def _make_room(session: "Talk", server: "Server", owed: Owed, statement: Statement) -> bytes:
     closes = b""
     known = server.known
     known.add(statement)
     while (evicted := known.evict()) is not None:
-        owed.append(Reply(swallow=True, on_undone=partial(known.restore, evicted)))
+        owed.append(changing(session, Reply(swallow=True, on_undone=partial(known.restore, evicted)), evicted))
         closes += evicted.close
     return closes
 
@@ -258,7 +291,7 @@ def _named(
     else:
         if statement.context != (context := session.context()):
             statement = session.catalogue.intern(statement.body, context)  # it would be prepared in a wrong one
-        missing = _ensure(server, owed, statement)
+        missing = _ensure(session, server, owed, statement)
     if session.binding is not owed and not server.replies:
         session.binding, session.bound = owed, {statement}
     else:
@@ -316,7 +349,8 @@ def _close(session: "Talk", server: "Server", owed: Owed, name: bytes) -> bytes 
         return None
     # Others may share it on this server: only the client's name goes.
     statement = session.statements.pop(name, None)
-    owed.append(Reply(local=messages.CLOSE_COMPLETE, on_undone=lambda: _restore_name(session, name, statement)))
+    told = Reply(local=messages.CLOSE_COMPLETE, on_undone=lambda: _restore_name(session, name, statement))
+    owed.append(changing(session, told, name))
     return b""
 
 

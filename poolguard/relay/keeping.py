@@ -174,6 +174,8 @@ class Keeping(SessionState):
 
     def asks_for_locks(self) -> bool:
         """If nothing but locks pins, ask PostgreSQL whether any is left; True if it is asked, and all else waits."""
+        if self.held is not None:
+            return False  # what it has said meanwhile goes on first
         self.unlocking = False
         server = self.server
         if self.pins != {Pin.ADVISORY_LOCK} or self.pool.settings.mode is PoolMode.SESSION or server is None:

@@ -338,6 +338,7 @@ class ServerPipe(Writer):
             head = replies[0]
             if type(head) is Reply and head.local:
                 ours.append(head.local if head.by_status is None else head.by_status[self.status])
+                head.completed()
             elif head is not COPY_END:
                 break
             replies.popleft()

@@ -11,10 +11,10 @@ class Reply:
     `error`: what the client is told when PostgreSQL refuses a message that was made to fail, so that PostgreSQL's
     transaction fails too. `on_done`, `on_undone` and `on_error` keep the books of prepared statements true when it is
     completed, when an error skips the message, and when its `error` is told; `on_failed` is called last if an error is
-    the message's own.
+    the message's own. `on_over` is called last, whichever way it went, unless the server is lost.
     """
 
-    __slots__ = ("by_status", "error", "local", "on_done", "on_error", "on_failed", "on_undone", "swallow")
+    __slots__ = ("by_status", "error", "local", "on_done", "on_error", "on_failed", "on_over", "on_undone", "swallow")
 
     def __init__(
         self,
@@ -36,17 +36,22 @@ class Reply:
         self.on_undone = on_undone
         self.on_error = on_error
         self.on_failed = on_failed
+        self.on_over: Callable[[], object] | None = None
 
     def completed(self) -> bool:
         """PostgreSQL has done it; True if the client must not hear of it."""
         if self.on_done is not None:
             self.on_done()
+        if self.on_over is not None:
+            self.on_over()
         return self.swallow
 
     def undone(self) -> None:
         """An error came first: it was never done."""
         if self.on_undone is not None:
             self.on_undone()
+        if self.on_over is not None:
+            self.on_over()
 
     def refused(self) -> bytes:
         """PostgreSQL has refused it, as it was meant to; what the client is told."""

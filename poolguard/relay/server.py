@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import select
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
@@ -140,6 +141,16 @@ class Server(ServerPipe):
         """See pool.PooledServer; PostgreSQL reports both since version 14."""
         own = self.link.parameters.get("default_transaction_read_only")  # at login: later it may be a client's SET
         return self.parameters.get("in_hot_standby") == "on" or own == "on"
+
+    @property
+    def silent(self) -> bool:
+        """See pool.PooledServer. Of TLS nothing is owed either, so what can be read is the end, or noise."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None:
+            return True
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     # What the pipe calls.
 

@@ -1,7 +1,7 @@
 """Everything that is known of one session, and what all sessions share."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.server import Server
 from poolguard.relay.statements import HOME, Catalogue, Statement, context_of
 from poolguard.relay.unread import Unread
+from poolguard.relay.unsure import Change
 from poolguard.settings.model import Limits, PoolMode
 from poolguard.wire.text import Pin, Verdict
 
@@ -58,6 +59,8 @@ class SessionState(ClientPipe):
         "afterwards",
         "around",
         "at_login",
+        "awaited",
+        "batch",
         "binding",
         "block",
         "bound",
@@ -97,6 +100,7 @@ class SessionState(ClientPipe):
         "subscriber",
         "undo",
         "unlocking",
+        "unsure",
         "verdicts",
         "wanted",
     )
@@ -160,6 +164,12 @@ class SessionState(ClientPipe):
         """A checkout in which that may be another thing, and then a context of its own."""
         self.bound: set[Statement] = set()
         """The named statements whose answers are awaited, or were the last."""
+        self.unsure: dict[Hashable, Change] = {}
+        """Names and statements of which it isn't known yet what they are; see unsure.py."""
+        self.batch = 0
+        """Counts its batches, where that matters: those that change what names mean."""
+        self.awaited: Change | None = None
+        """What must be known before it goes on."""
         self.binding: object = None
         """The batch that bound the first of them."""
         self.block: Block | None = None

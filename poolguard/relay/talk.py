@@ -9,10 +9,11 @@ from poolguard.relay import extended, listening
 from poolguard.relay.block import Block, BlockKind, begin_group
 from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, check_length
 from poolguard.relay.keeping import Keeping
-from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
+from poolguard.relay.pipe import BATCH, COPY_END, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
 from poolguard.relay.replies import Reply
 from poolguard.relay.server import Server
 from poolguard.relay.statements import name_and_rest
+from poolguard.relay.unsure import Unsure, must_all_be_sure, must_be_sure
 from poolguard.wire import messages
 from poolguard.wire.text import PLAIN, Kind, Verdict, classify
 
@@ -49,7 +50,7 @@ class Talk(Keeping):
             self.gate = self._join
         elif self.block is not None:
             self.gate = self.begun if self.block.kind is BlockKind.DEFERRED else self.walk
-        elif self.skipping:
+        elif self.skipping or self.unsynced:  # behind what is not synced even a plain Query ends more than itself
             self.gate = self.walk
         elif self.server is not None and self.entry.phase is _PHASE_PINNED:
             self.gate = self.wake
@@ -123,7 +124,7 @@ class Talk(Keeping):
                         self._send(out, b"", owed)
                         return b""
                 position = end
-        except (ClientViolation, listening.Unready, listening.Bound) as reason:
+        except (ClientViolation, listening.Unready, listening.Bound, Unsure) as reason:
             return self._interrupted(reason, out, owed, data, start, position)
         if position < size:
             self.carry = data[position:]
@@ -141,8 +142,10 @@ class Talk(Keeping):
             out.append(data[start:position])
             self._send(out, ours, owed)
             return data[end:]
-        if isinstance(reason, listening.Unready):
+        if isinstance(reason, (listening.Unready, Unsure)):
             self.held, self.held_sql = data[position:], None
+        if isinstance(reason, Unsure):
+            self.awaited = reason.change
         self._send(out, data[start:position], owed)  # it counts, as with PostgreSQL
         if isinstance(reason, ClientViolation):
             raise reason
@@ -186,6 +189,7 @@ class Talk(Keeping):
         else:
             replies.extend(owed)
             replies.append(SYNC)
+            self.batch += 1
         owed.clear()
         self.unsynced = server.skipping = False
         return messages.SYNC if self.restores and self.resets(server) else None
@@ -228,10 +232,17 @@ class Talk(Keeping):
             self.note(sql)
             return None  # PostgreSQL discards it, like all up to Sync
         verdict = classify(sql)
-        if verdict is not PLAIN and verdict.subscribes:
-            replaced = listening.simple(self, server, sql, verdict)
-            if replaced is not None:
-                return replaced
+        if verdict is not PLAIN:
+            if self.unsure and verdict.forgets:
+                must_all_be_sure(self, server)
+            if verdict.subscribes:
+                replaced = listening.simple(self, server, sql, verdict)
+                if replaced is not None:
+                    return replaced
+        if self.unsure:
+            if verdict.kind is Kind.DEALLOCATE:
+                must_be_sure(self, server, verdict.name)
+            self.batch += 1  # its ReadyForQuery ends what was not synced, too
         self.note(sql)
         if verdict is not PLAIN:
             return self._telling(server, sql, verdict)
@@ -249,10 +260,8 @@ class Talk(Keeping):
             return extended.SURE_TO_FAIL + messages.SYNC
         ahead = self.heed(verdict, server, first=not self.unsynced)
         if verdict.kind is Kind.DEALLOCATE and verdict.name in self.statements:
-            if server.status != FAILED:
-                del self.statements[verdict.name]
+            replies.append(extended.deallocates(self, server, verdict.name))
             self.unsynced = False
-            replies.append(extended.deallocated())
             return b""
         if verdict.frees:
             self.frees(verdict.frees, server)

@@ -12,6 +12,7 @@ from tests.integration.relay.raw import (
     describe_statement,
     execute,
     parse,
+    query,
     run,
 )
 
@@ -38,6 +39,28 @@ PREPARED: Final[Mapping[str, Script]] = {
         ask(bind(name="s"), execute(), SYNC),
         ask(bind(name="u"), execute(), SYNC),
         ask(bind(name="v"), execute(), SYNC),
+    ],
+    "P3 P9 P10 X4 X5 names used again behind an error that has not come yet": [
+        ask(parse("select 1", "s"), SYNC),
+        *(
+            ask(run("select 1/0"), skipped, SYNC, *then, SYNC, bind(name="s"), execute(), SYNC, times=3)
+            for skipped in (close_statement("s"), run("deallocate s"), run("deallocate all"), parse("select 2", "t"))
+            for then in (
+                [parse("select 3", "s")],
+                [parse("select 2", "u"), bind(name="u"), execute()],
+                [parse("select 2", "t"), bind(name="t"), execute(), close_statement("t")],
+                [close_statement("u"), bind(name="s"), execute(), parse("select 4", "u")],
+                [describe_statement("t")],
+            )
+        ),
+        ask(bind(name="u"), execute(), SYNC),
+        ask(run("select 1/0"), close_statement("s"), SYNC, query("deallocate s"), bind(name="s"), SYNC, times=3),
+        ask(parse("select 5", "s"), SYNC),
+        *sql("begin"),
+        ask(query("select 1/0"), query("deallocate s"), query("rollback"), bind(name="s"), execute(), SYNC, times=4),
+        ask(query("select 6"), query("deallocate s"), parse("select 7", "s"), bind(name="s"), execute(), SYNC, times=3),
+        ask(parse("select 8", "x"), query("select 1/0"), bind(name="x"), execute(), SYNC, times=2),
+        ask(bind(name="s"), FLUSH, parse("select 9", "y"), SYNC, bind(name="y"), execute(), SYNC, times=2),
     ],
     "P6 answers in order": [
         ask(parse("select 1", "s"), SYNC),

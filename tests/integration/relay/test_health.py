@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from poolguard.pool.pool import RESTED_SECONDS
 from poolguard.pool.snapshot import CloseReason
 from poolguard.pool.state import MAX_OPENING
 from tests.integration.relay.raw import SYNC, Raw, connected, query, rows, run, sqlstates, tags
@@ -55,6 +56,21 @@ async def test_servers_that_lead_to_a_read_only_postgresql_are_replaced_once_a_w
                 admin.execute(f"alter database {database.name} reset default_transaction_read_only")
             assert relay.pool().closed[CloseReason.FAILOVER] == 1
             assert tags(await client.ask(query("insert into t values (3)"))) == "C ZI"
+
+
+async def test_a_server_that_ended_in_the_same_turn_of_the_loop_is_not_given_out(database: Database) -> None:
+    """A5: the client's word is read first, the end of the server that it would be given second."""
+    with database.connect() as admin:
+        async with running(database, both_modes(3)) as relay, connected(relay.port, TRANSACTION) as client:
+            assert tags(await client.ask(query("select 1"))) == "TDC ZI"
+            relay.pool().maintain(relay.relay.clock.monotonic() + RESTED_SECONDS)
+            client.send(query("select 2"))
+            admin.execute(
+                "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            assert rows(await client.until("Z")) == [("2",)]
+            assert relay.pool().closed[CloseReason.LOST] == 1
 
 
 async def test_a_client_that_wants_to_be_read_only_costs_no_server(database: Database) -> None:

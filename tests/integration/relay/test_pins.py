@@ -44,14 +44,15 @@ ENDS: Final = [
 ]
 
 
+@pytest.mark.parametrize("discard", [query("discard all"), run("discard all") + SYNC], ids=["simple", "extended"])
 @pytest.mark.parametrize("name", MAKE)
-async def test_a_pin_ends_with_discard_all(name: str, shared_database: Database) -> None:
+async def test_a_pin_ends_with_discard_all(name: str, discard: bytes, shared_database: Database) -> None:
     """T8, T10: the server goes back, and the next client finds nothing on it."""
     async with running(shared_database, both_modes(1)) as relay:
         async with connected(relay.port, TRANSACTION) as client:
             await client.ask(query(MAKE[name]))
             assert relay.pool().pinned == 1
-            assert command_tags(await client.ask(query("discard all"))) == ["DISCARD ALL"]
+            assert command_tags(await client.ask(discard)) == ["DISCARD ALL"]
             assert relay.pool().pinned == 0
             async with connected(relay.port, TRANSACTION) as other:
                 left = await other.ask(
@@ -116,6 +117,7 @@ async def test_a_pin_does_not_end_with_a_discard_that_failed(shared_database: Da
     async with running(shared_database, both_modes(1)) as relay, connected(relay.port, TRANSACTION) as client:
         await client.ask(query(MAKE["set"]))
         assert sqlstates(await client.ask(query("select 1; discard all"))) == ["25001"]
+        assert sqlstates(await client.ask(run("select 1"), run("discard all"), SYNC)) == ["25001"]
         assert relay.pool().pinned == 1
         await client.ask(query("discard all"), query(MAKE["set"]), times=2)
         assert relay.pool().pinned == 1

@@ -69,7 +69,7 @@ class Books(RuleBasedStateMachine):
 
     @rule()
     def acquire(self) -> None:
-        server = self.state.take()
+        server = self.state.take() or self.state.take_rested()
         assert (server is None) == (not self.idle)
         if server is not None:
             assert server == self.idle.pop(), "the server used last has the warmest caches"
@@ -122,6 +122,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(min_idle=st.integers(0, 3))
     def maintain(self, min_idle: int) -> None:
+        self.state.rest(self.now, 1.0)
         self.perform(self.state.want_idle(min_idle))
 
     @precondition(lambda self: self.idle)

@@ -15,6 +15,7 @@ class FakeServer:
         self.number = number
         self.dies_at = float("inf")
         self.read_only = False
+        self.silent = True
         self.closed: list[CloseReason] = []
 
     def close(self, reason: CloseReason) -> None:

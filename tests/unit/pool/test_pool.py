@@ -6,7 +6,7 @@ import pytest
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.errors import ShuttingDown, UpstreamRefused, UpstreamUnavailable
-from poolguard.pool.pool import FAILOVER_PAUSE, HOPELESS_PAUSE, LIFETIME_JITTER, Pool
+from poolguard.pool.pool import FAILOVER_PAUSE, HOPELESS_PAUSE, LIFETIME_JITTER, RESTED_SECONDS, Pool
 from poolguard.pool.snapshot import CloseReason
 from poolguard.pool.state import Refusal
 from poolguard.settings.model import Pool as PoolSettings
@@ -258,6 +258,22 @@ async def test_idle_servers_are_kept_ready(house: House) -> None:
         await house.opener.arrived.get()
     pool.maintain(house.now)
     assert (places(pool), house.opener.calls) == ((2, 0, 0, 0), 2)
+
+
+async def test_a_server_that_rested_is_looked_at_before_it_is_given_out(house: House) -> None:
+    """A5: its connection may have ended in the same turn of the loop."""
+    pool = house.pool(PoolSettings(size=3))
+    servers = [await held(pool, house.now) for _ in range(3)]
+    for server in servers:
+        pool.give_back(server, house.now)
+    pool.maintain(house.now + RESTED_SECONDS)
+    servers[2].silent = False
+    assert pool.take() is None
+    assert await held(pool, house.now) is servers[1]
+    assert servers[2].closed == [CloseReason.LOST]
+    (refusing,) = queue(pool, house.now, False)
+    assert refusing.answers == [servers[0]]
+    assert places(pool) == (1, 1, 0, 0)
 
 
 async def test_a_server_that_rested_too_long_is_closed_but_not_below_min_idle(house: House) -> None:

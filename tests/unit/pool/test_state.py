@@ -179,6 +179,24 @@ def test_after_a_growth_the_queue_is_asked_again() -> None:
     assert state.want() == (Open(),)
 
 
+def test_who_has_rested_is_taken_only_by_who_looks() -> None:
+    """A5."""
+    state = books(size=3, idle="abc")
+    state.rest(3.0, 2.0)
+    assert (state.idle, state.rested(3.0)) == (3, [("a", 3.0), ("b", 2.0), ("c", 1.0)])
+    assert [state.take(), state.take()] == ["c", None]
+    assert [state.take_rested(), state.take_rested(), state.take_rested()] == ["b", "a", None]
+    state.check()
+
+
+def test_who_has_rested_is_closed_first_when_the_pool_shrinks() -> None:
+    state = books(size=3, idle="abc")
+    state.rest(3.0, 2.0)
+    state.size = 1
+    assert state.retire_surplus() == (Close("a", CloseReason.SHRUNK), Close("b", CloseReason.SHRUNK))
+    assert state.take() == "c"
+
+
 @pytest.mark.parametrize(
     ("break_it", "why"),
     [

@@ -58,3 +58,12 @@ async def test_copy_in_a_deferred_transaction(house: House) -> None:
     assert tags(await client.ask(copy_data(b"1") + COPY_DONE)) == "CZt"
     await client.ask(query("COMMIT"))
     house.check_at_rest()
+
+
+async def test_a_query_ends_what_was_not_synced_before_it(house: House) -> None:
+    """X3: in packets of their own, too."""
+    client = house.client()
+    await client.ask(query("SELECT 1"))
+    client.say(parse("SELECT 2", "s"))
+    assert tags(await client.ask(query("SELECT 1"))) == "1TDCZi"
+    house.check_at_rest()
