@@ -9,13 +9,11 @@ from typing import Final
 
 from poolguard.core.errors import NotAllowed
 from poolguard.core.secret import same
+from poolguard.relay.bound import ADMIN_PARAMETER
 from poolguard.settings.check import is_loopback
 from poolguard.wire.startup import Startup
 
-PARAMETER: Final = "poolguard.admin_token"
-"""The startup parameter that a client sends it in."""
-
-_HOW: Final = f"Connect with options='-c {PARAMETER}=TOKEN' (PGOPTIONS), with auth.admin_token of the settings."
+_HOW: Final = f"Connect with options='-c {ADMIN_PARAMETER}=TOKEN' (PGOPTIONS), with auth.admin_token of the settings."
 
 
 def check(asked: Startup, address: str, admin_token: str) -> None:
@@ -36,7 +34,7 @@ def check(asked: Startup, address: str, admin_token: str) -> None:
 def token_of(asked: Startup) -> str:
     """The token that the client sent; empty for none."""
     given = {name.lower(): value for name, value in (*asked.options, *asked.parameters)}
-    return given.get(PARAMETER, "").strip()
+    return given.get(ADMIN_PARAMETER, "").strip()
 
 
 def is_local(address: str) -> bool:

@@ -7,12 +7,15 @@ from poolguard.core.errors import NotLeader
 from poolguard.core.ids import SessionId
 
 PARAMETER: Final = "poolguard.lease"
+ADMIN_PARAMETER: Final = "poolguard.admin_token"
+"""What the console takes. Whoever has it in PGOPTIONS sends it with every connection: it is not told PostgreSQL."""
 
 
 def lease_of(parameters: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Which lease a client's startup *parameters* name (empty: none), and those that are PostgreSQL's to judge."""
     lease = next((value for name, value in parameters.items() if name.lower() == PARAMETER), "")
-    return lease, {name: value for name, value in parameters.items() if name.lower() != PARAMETER}
+    ours = (PARAMETER, ADMIN_PARAMETER)
+    return lease, {name: value for name, value in parameters.items() if name.lower() not in ours}
 
 
 def no_leases(lease: str) -> bool:

@@ -153,6 +153,21 @@ def test_kill_needs_the_admin_token_where_one_is_set(run: Run, settings: dict[st
     assert TOKEN not in daemon.log_text()
 
 
+def test_who_may_not_log_in_is_not_shown_anything(run: Run, settings: dict[str, Any]) -> None:
+    daemon = run({**settings, "auth": {"method": "scram-sha-256", "users": {"ops": {"password": "right"}}}})
+    for user, password in (("ops", "wrong"), ("postgres", "right")):
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(daemon.conninfo(CONSOLE, user=user, password=password))
+    with psycopg.connect(daemon.conninfo(CONSOLE, user="ops", password="right"), autocommit=True) as client:
+        assert len(client.execute("SHOW POOLS").fetchall()) == 2
+
+
+def test_the_admin_token_is_not_told_postgresql(daemon: Daemon) -> None:
+    with daemon.connect("app", options=f"-c poolguard.admin_token={TOKEN}") as client:
+        row = client.execute("SELECT current_setting('poolguard.admin_token', true)").fetchone()
+    assert row == (None,)
+
+
 def test_it_ends_with_poolguard(daemon: Daemon, console: psycopg.Connection[dict[str, Any]]) -> None:
     daemon.signal(signal.SIGTERM)
     assert daemon.exit_code() == 0

@@ -12,6 +12,10 @@ def test_the_parameter_is_ours_whatever_its_case_and_never_reaches_postgresql() 
     assert lease_of({"TimeZone": "UTC"}) == ("", {"TimeZone": "UTC"})
 
 
+def test_the_consoles_token_never_reaches_postgresql() -> None:
+    assert lease_of({"Poolguard.Admin_Token": "secret", "TimeZone": "UTC"}) == ("", {"TimeZone": "UTC"})
+
+
 def test_only_a_lease_that_is_held_here_can_be_bound_to() -> None:
     bound = Bound({"a"}.__contains__)
     bound.bind(SessionId(1), "a")
