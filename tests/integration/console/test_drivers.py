@@ -104,6 +104,20 @@ def test_psycopg_with_transactions_and_the_extended_protocol(daemon: Daemon, bin
             client.execute("SHOW POOLS -- %s", ["a parameter"], binary=binary)
 
 
+def test_a_pipeline_is_answered_in_order(console: psycopg.Connection[dict[str, Any]]) -> None:
+    with console.pipeline():
+        pools = console.execute("SHOW POOLS")
+        version = console.execute("SHOW VERSION")
+        assert [row["name"] for row in pools.fetchall()] == ["app", "jobs"]
+        [row] = version.fetchall()
+        assert row["version"].startswith("poolguard ")
+
+
+def test_a_cancel_request_does_nothing(console: psycopg.Connection[dict[str, Any]]) -> None:
+    console.cancel_safe(timeout=10.0)
+    assert console.execute("SHOW VERSION").fetchall()
+
+
 @pytest.mark.parametrize(
     "topic", ["HELP", "POOLS", "SESSIONS", "TRANSACTIONS", "LOCKS", "INCIDENTS", "LEASES", "SETTINGS", "VERSION"]
 )
