@@ -56,7 +56,7 @@ def forward(  # noqa: C901 - one function; in parts each message would cost call
             return None
         name, _ = name_and_rest(data[position + 6 : end])
         if name and session.unsure:
-            must_be_sure(session, server, name, session.statements.get(name))
+            _must_know(session, server, name)
         if tag == _CLOSE:
             return _close(session, server, owed, name)
         return _named(session, server, owed, data[position:end], name, b"D", b"S", b"\0")
@@ -66,13 +66,22 @@ def forward(  # noqa: C901 - one function; in parts each message would cost call
     portal, rest = name_and_rest(whole[5:])
     name, rest = name_and_rest(rest)
     if name and session.unsure:
-        must_be_sure(session, server, name, session.statements.get(name))
+        _must_know(session, server, name)
     verdict = _meaning(session, name)
     if verdict is not PLAIN:
         _bind(session, server, owed, portal, verdict)
     elif session.portals:
         session.portals.pop(portal, None)
     return _named(session, server, owed, whole, name, b"B", portal + b"\0", b"\0" + rest)
+
+
+def _must_know(session: "Talk", server: "Server", name: bytes) -> None:
+    """Raise Unsure while it isn't known what a Bind, Describe or Close of *name* is about."""
+    statement = session.statements.get(name)
+    if statement is None:
+        must_be_sure(session, server, name)
+    else:
+        must_be_sure(session, server, name, statement, session.catalogue.intern(statement.body, session.context()))
 
 
 def _meaning(session: "Talk", name: bytes) -> Verdict:
@@ -349,11 +358,16 @@ def _close(session: "Talk", server: "Server", owed: Owed, name: bytes) -> bytes 
         return None
     # Others may share it on this server: only the client's name goes.
     statement = session.statements.pop(name, None)
-    told = Reply(local=messages.CLOSE_COMPLETE, on_undone=lambda: _restore_name(session, name, statement))
+    told = Reply(local=messages.CLOSE_COMPLETE)
+    if statement is not None:
+        ours = statement.name
+        session.loses(ours, name)  # until its turn has come, errors may speak of it
+        told.on_done = lambda: session.lost.pop(ours, None)
+        told.on_undone = lambda: _restore_name(session, name, statement)
     owed.append(changing(session, told, name))
     return b""
 
 
-def _restore_name(session: "Talk", name: bytes, statement: Statement | None) -> None:
-    if statement is not None:
-        session.statements[name] = statement
+def _restore_name(session: "Talk", name: bytes, statement: Statement) -> None:
+    session.statements[name] = statement
+    session.lost.pop(statement.name, None)

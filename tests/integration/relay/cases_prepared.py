@@ -55,6 +55,8 @@ PREPARED: Final[Mapping[str, Script]] = {
         ),
         ask(bind(name="u"), execute(), SYNC),
         ask(run("select 1/0"), close_statement("s"), SYNC, query("deallocate s"), bind(name="s"), SYNC, times=3),
+        ask(parse("select $1::int", "n"), SYNC),
+        ask(bind(name="n"), SYNC, close_statement("n"), SYNC, times=2),
         ask(parse("select 5", "s"), SYNC),
         *sql("begin"),
         ask(query("select 1/0"), query("deallocate s"), query("rollback"), bind(name="s"), execute(), SYNC, times=4),

@@ -13,8 +13,6 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from poolguard.wire.framing import FrameSplitter
-from poolguard.wire.messages import message
 from tests.integration.relay.differential import Masked, masked
 from tests.integration.relay.raw import (
     COPY_DONE,
@@ -145,43 +143,9 @@ calling = st.sampled_from((
 ))  # fmt: skip
 
 
-def _distinct(said: Sequence[Turn]) -> list[Turn]:
-    """Give every named Parse a name and a text of its own, to which what follows refers.
-
-    Who prepares or closes a name again behind an error that has not come yet leaves it to the packets' travel what a
-    pooler takes it for. What PostgreSQL makes of names used twice is compared in cases.py, an answer at a time.
-    """
-    latest: dict[bytes, bytes] = {}
-    return [
-        Turn(b"".join(_renamed(tag, body, latest) for tag, body in split(turn.data)), turn.answers) for turn in said
-    ]
-
-
-def split(data: bytes) -> list[tuple[int, bytes]]:
-    """The messages in *data*."""
-    return FrameSplitter(max_body=1 << 20).feed(data)
-
-
-def _renamed(tag: int, body: bytes, latest: dict[bytes, bytes]) -> bytes:
-    match chr(tag):
-        case "P" if body[0]:
-            name, text, rest = body.split(b"\0", 2)
-            number = b"%d" % (len(latest) + 1)
-            latest[name] = latest[number] = name + b"_" + number
-            body = b"\0".join((latest[name], text + b" -- " + number, rest))
-        case "B":
-            portal, name, rest = body.split(b"\0", 2)
-            body = b"\0".join((portal, latest.get(name, name), rest))
-        case "C" | "D" if body[:1] == b"S":
-            body = b"S" + latest.get(body[1:-1], body[1:-1]) + b"\0"
-        case _:
-            pass
-    return message(bytes((tag,)), body)
-
-
 turns = st.lists(
     st.one_of(simple, synced, simple, synced, several, unsynced, copying, calling), min_size=1, max_size=10
-).map(_distinct)
+)
 
 _NAME: Final = re.compile(r'(?<=prepared statement )".*"')
 END: Final = "that was all"
