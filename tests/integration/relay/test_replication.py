@@ -32,7 +32,7 @@ async def test_a_walsender_is_reached_beside_the_pools(kind: str, relay: Running
     assert system is not None
     assert int(system) > 0
     pool = relay.pool().snapshot(0.0)
-    assert (pool.held, pool.idle, pool.opened_total) == (0, 0, 0)
+    assert (pool.held, pool.checkouts_total) == (0, 0)
     facts = relay.session("walsender")
     assert (facts.phase, facts.pin) == (Phase.PINNED, "replication")
     await raw.end()
