@@ -119,10 +119,15 @@ def _execute(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> byt
         return None
     if session.unsure:
         must_all_be_sure(session, server)
-    statements = session.statements
-    before = statements.copy()
+    statements, known = session.statements, server.known
+    before, prepared = statements.copy(), known.everything()
+
+    def undone() -> None:
+        statements.update(before)
+        known.restore_all(prepared)  # else what is there would be prepared again, and that is an error
+
     session.takes_effect(verdict, server)
-    owed.append(changing_all(session, Reply(on_undone=lambda: statements.update(before))))
+    owed.append(changing_all(session, Reply(on_undone=undone)))
     return None
 
 

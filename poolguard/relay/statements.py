@@ -105,6 +105,14 @@ class Known:
         """It was never prepared, or is closed."""
         self._known.pop(statement.name, None)
 
+    def everything(self) -> OrderedDict[bytes, Statement]:
+        """All of it, to be given to `restore_all` if what clears it is skipped."""
+        return self._known.copy()
+
+    def restore_all(self, known: OrderedDict[bytes, Statement]) -> None:
+        """Nothing was cleared after all: an error came first."""
+        self._known = known.copy()
+
     def clear(self) -> None:
         """DISCARD ALL, DEALLOCATE ALL."""
         self._known.clear()

@@ -152,6 +152,12 @@ class Upstream:
         """Never say what was to be said."""
         self._queue.clear()
 
+    def take(self) -> bytes:
+        """What was to be said, for the test to say as it likes."""
+        data = bytes(self._queue)
+        self._queue.clear()
+        return data
+
     def speak(self) -> None:
         """Let out what is to be said."""
         if not self.silent and not self._scheduled and (self._queue or self.postgres.closed):

@@ -3,8 +3,9 @@
 import pytest
 
 from poolguard.settings.model import Limits
+from poolguard.wire.framing import FrameSplitter
 from tests.support.relaying import Client, House, errors, sqlstates, tags
-from tests.support.speech import FLUSH, SYNC, batch, bind, close, describe, execute, named, parse, query
+from tests.support.speech import FLUSH, SYNC, batch, bind, close, describe, execute, message, named, parse, query
 
 UNKNOWN = "26000"
 CHANGED = "FAIL 0A000"
@@ -40,6 +41,26 @@ async def test_the_unnamed_statement_of_another_client_is_never_run(house: House
     assert sqlstates(await client.ask(bind() + execute() + SYNC)) == [UNKNOWN]
     assert sqlstates(await client.ask(describe("S") + SYNC)) == [UNKNOWN]
     assert house.postgres.ran[-1] == "INSERT secret"
+
+
+@pytest.mark.parametrize("forget", ["DEALLOCATE ALL", "DISCARD ALL"])
+async def test_what_an_error_kept_from_being_forgotten_is_not_prepared_again(house: House, forget: str) -> None:
+    """P10, X4: the error comes alone, and the batch behind it goes on before ReadyForQuery has come."""
+    client = house.client()
+    await client.ask(parse("SELECT s", "s") + SYNC)
+    upstream = house.upstreams[0]
+    upstream.silent = True
+    client.say(bind("nix") + parse(forget) + bind() + execute() + SYNC + named("s"))
+    await house.rest()
+    answers = FrameSplitter(max_body=2**20).feed(upstream.take())
+    for tag, body in answers:
+        upstream.transport.protocol.data_received(message(bytes([tag]), body))
+        await house.rest()
+    upstream.silent = False
+    upstream.speak()
+    await house.rest()
+    assert tags(client.heard) == "1ZiEZi2DCZi"
+    house.check_at_rest()
 
 
 async def test_a_parse_that_an_error_skipped_leaves_no_stranger_in_its_place(house: House) -> None:

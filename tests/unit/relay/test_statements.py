@@ -10,6 +10,7 @@ from poolguard.relay.statements import (
     PREFIX,
     Catalogue,
     Known,
+    Statement,
     context_of,
     name_and_rest,
     own_context,
@@ -141,3 +142,13 @@ def test_a_retired_statement_is_given_out_no_more() -> None:
     assert new.name != old.name
     catalogue.retire(old)
     assert catalogue.intern(b"SELECT 1\0\0\0") is new
+
+
+def test_what_was_not_cleared_after_all_is_there_again() -> None:
+    known, statement = Known(5), Statement(b"select 1\0\0\0")
+    known.add(statement)
+    before = known.everything()
+    known.clear()
+    assert statement not in known
+    known.restore_all(before)
+    assert statement in known
