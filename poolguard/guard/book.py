@@ -171,7 +171,7 @@ class IncidentBook:
             pool_state=pool_state_of(snapshot),
             client_sees=ClientSees(sqlstate="40P01", severity="ERROR", when="at once, in PostgreSQL's own words"),
             classification=Classification.DEADLOCK,
-            advice=ADVICE[Classification.DEADLOCK],
+            advice=ADVICE[Classification.DEADLOCK] + (f" It was about {deadlock.context}." if deadlock.context else ""),
         )
         self.record(incident)
         return incident

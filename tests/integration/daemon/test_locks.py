@@ -78,6 +78,7 @@ def test_three_statements_that_deadlock_are_named_as_a_cycle(daemon: Daemon) -> 
     assert "update job set n = ? + n where id = ?" in texts
     (incident,) = daemon.get("/v1/incidents")["incidents"]
     assert (incident["kind"], incident["holders_total"]) == ("deadlock", 3)
+    assert incident["advice"].endswith('relation "job".')
     assert {party["application_name"] for party in incident["holders"]} == {"worker-1", "worker-2", "worker-3"}
 
 

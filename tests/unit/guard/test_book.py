@@ -129,10 +129,13 @@ def test_a_deadlock_is_an_incident_with_its_parties_and_no_literal(book: Inciden
     detail = (
         "Process 1 waits for ShareLock; blocked by process 2.\nProcess 2 waits for ShareLock; blocked by process 1."
     )
-    ErrorBook(book.deadlocked).seen(one, {"C": "40P01", "D": detail}, [one, two])
+    ErrorBook(book.deadlocked).seen(
+        one, {"C": "40P01", "D": detail, "W": 'while locking tuple in relation "jobs"'}, [one, two]
+    )
     (incident,) = book.find()
     assert (incident.kind, incident.classification, incident.actor) == ("deadlock", "deadlock", "postgresql")
     assert [party.id for party in incident.holders] == ["1-1", "2-1"]
+    assert incident.advice.endswith(' It was about relation "jobs".')
     assert "secret" not in str(incident.as_json())
 
 
