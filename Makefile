@@ -47,8 +47,9 @@ interop: $(DRIVERS) ## drivers in Python, Go, Node, PHP and Java through poolgua
 races: $(STAMP) ## 1,000 races of a cancel or rollback with the client's next message, of each kind
 	@POOLGUARD_RACES=1000 $(BIN)/python -m pytest tests/integration/relay/test_races.py $(ARGS)
 
-cases: $(STAMP) ## the wire cases, each with the tests that hold it
+cases: $(STAMP) ## the wire cases and the checks of the guard, each with the tests that hold it
 	@$(BIN)/python -m tests.support.wire_cases
+	@$(BIN)/python -m tests.support.checks
 
 check: $(STAMP) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --output-format concise $(CODE) || { echo "make format would mend the above"; exit 1; }

@@ -22,7 +22,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_timezone": "UTC",
 }
 
-_PASSED_ON: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH", "TMPDIR")
+# LANGUAGE counts where `lc_messages` is not C: a server that speaks another language, with no locale to be generated.
+_PASSED_ON: Final = ("LANGUAGE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH", "TMPDIR")
 
 
 class AuthMethod(StrEnum):

@@ -1,5 +1,6 @@
 """Errors that have a culprit: deadlocks by the statements that met, duplicate keys by constraint. Bounded counts."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ OTHER: Final = "other"
 UNKNOWN: Final = Fingerprint("unknown", "")
 """Of a backend that is not ours: another pod's, or a session that goes past poolguard."""
 MAX_NAME: Final = 64
+
+_NAMED: Final = re.compile(r"""([^"»«]*)["»«]\s*([^\s"»«'=()]+)\s*["»«]([^"»«]*)""")
+"""One name in quotes: German has »jobs«, Spanish and French have «jobs», all others straight ones."""
+_PLACE: Final = re.compile(r"\d+, ?\d+")
+"""Where the row stands: what tells that line from those that quote SQL, which may hold literals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +102,10 @@ def _party(pid: int, transaction: Transaction | None) -> DeadlockParty:
 
 def _relation(context: str) -> str:
     """The quoted name out of `while updating tuple (0,1) in relation "jobs"`, whatever the language of the words."""
-    _, quote, rest = context.partition('"')
-    name, end, _ = rest.partition('"')
-    return f'relation "{name[:MAX_NAME]}"' if quote and end and "\n" not in name else ""
+    line = _NAMED.fullmatch(context.partition("\n")[0])
+    if line is None or _PLACE.search(f"{line[1]} {line[3]}") is None:
+        return ""
+    return f'relation "{line[2][:MAX_NAME]}"'
 
 
 def _name(fields: Mapping[str, str], key: str) -> str:

@@ -19,7 +19,7 @@ CASES = [
 def test_scenario(driver: Driver, target: str, scenario: str, house: House) -> None:
     """One line of the driver's program. `direct` is the oracle: where it fails too, the scenario is wrong.
 
-    The scenarios that begin with `leaked` are case G11: the driver raises an ordinary error, its process lives, nothing of the
+    The scenarios that begin with `leaked` are case G11 and check 2: the driver raises an ordinary error, its process lives, nothing of the
     dead transaction's rest runs outside of it, COMMIT is an error, ROLLBACK recovers.
     """
     told = house.report(driver, target).of(scenario)
@@ -29,7 +29,7 @@ def test_scenario(driver: Driver, target: str, scenario: str, house: House) -> N
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize(("driver", "target"), RUNS)
 def test_program_ends_by_itself_and_tells_what_is_expected_of_it(driver: Driver, target: str, house: House) -> None:
-    """The process lives to its end, whatever it was told on the way."""
+    """Check 2: the process lives to its end, whatever it was told on the way."""
     report = house.report(driver, target)
     assert report.exit_code == 0, report.error_output
     assert set(report.told) == set(driver.scenarios_on(target))

@@ -2,7 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from poolguard.guard.locks.backends import Backend, Node, Wait
@@ -49,19 +49,16 @@ class LockGraph:
 
 def build(waits: Iterable[Wait], backends: Mapping[int, Backend]) -> LockGraph:
     """Make the graph. Parallel workers count as their leader; nobody waits for itself."""
-
-    def leader(node: Node) -> Node:
-        backend = backends.get(node.pid)
-        return Node(backend.leader_pid) if backend is not None and backend.leader_pid else node
-
+    leaders = {Node(pid): Node(backend.leader_pid) for pid, backend in backends.items() if backend.leader_pid}
     waiting: dict[Node, Wait] = {}
     blocked_by: dict[Node, dict[Node, None]] = {}
     for wait in waits:
-        waiter = leader(Node(wait.pid))
+        waiter = leaders.get(Node(wait.pid), Node(wait.pid))
         if waiter not in waiting or wait.seconds > waiting[waiter].seconds:
-            waiting[waiter] = wait
+            waiting[waiter] = wait if waiter.pid == wait.pid else replace(wait, pid=waiter.pid)
         ahead = blocked_by.setdefault(waiter, {})
-        ahead.update(dict.fromkeys(other for node in wait.blockers if (other := leader(node)) != waiter))
+        ahead.update(dict.fromkeys(leaders.get(node, node) for node in wait.blockers))
+        ahead.pop(waiter, None)
     behind: defaultdict[Node, list[Node]] = defaultdict(list)
     for waiter, ahead in blocked_by.items():
         for blocker in ahead:

@@ -30,6 +30,8 @@ ANSWER_SECONDS: Final = 3.0
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 _ABANDON_TURNS: Final = 10
+_ROWS_A_TURN: Final = 500
+"""How many rows are read before others have their turn."""
 _CONNECTION: Final = {
     "application_name": APPLICATION_NAME,
     "client_encoding": "UTF8",
@@ -161,6 +163,7 @@ class Observer:
             rows = await self._ask(queries.LOCKS)
             prepared = await self._prepared() if any(row["pid"] is None for row in rows) else {}
             waits = waits_of_locks(rows, prepared)
+            await asyncio.sleep(0)  # some milliseconds for a thousand waiters, and as many again for their graph
         pids = {wait.pid for wait in waits} | {node.pid for wait in waits for node in wait.blockers} - {0}
         ours = {} if self.state.tier.pid_opaque else {t.backend_pid: t for t in transactions}
         backends = await self.backends(pids, ours)
@@ -210,4 +213,8 @@ class Observer:
         if connection is None:
             raise psycopg.OperationalError("the observer is not connected")
         cursor = await connection.execute(sql.encode(), values or {})
-        return await cursor.fetchall()
+        rows: list[DictRow] = []
+        while some := await cursor.fetchmany(_ROWS_A_TURN):
+            rows += some
+            await asyncio.sleep(0)
+        return rows

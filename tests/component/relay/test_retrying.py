@@ -118,6 +118,7 @@ async def test_after_the_last_attempt_the_client_is_told_once(house: House) -> N
 
 
 async def test_what_is_inside_of_a_transaction_is_never_sent_again(house: House) -> None:
+    """Check 11."""
     client = house.client()
     await client.ask(query("BEGIN"))
     await refuse(house, client, query(UPDATE), REFUSAL[:-1] + b"E")
@@ -128,6 +129,7 @@ async def test_what_is_inside_of_a_transaction_is_never_sent_again(house: House)
 
 
 async def test_what_is_no_single_write_goes_to_the_client(house: House) -> None:
+    """Check 11."""
     client = house.client()
     await refuse(house, client, query("CALL p()"))
     await eventually_async(lambda: client.heard)

@@ -8,19 +8,24 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from poolguard.demo.postgres import EmbeddedPostgres
 from tests.integration.daemon.conftest import Run
 from tests.support.cluster import Database
-from tests.support.daemon import Daemon
+from tests.support.daemon import Connection, Daemon
 from tests.support.eventually import eventually
 
 
 @pytest.fixture
 def daemon(run: Run, settings: dict[str, Any], database: Database) -> Daemon:
     with database.connect() as admin:
-        admin.execute("CREATE TABLE job (id int PRIMARY KEY, n int)")
-        admin.execute("INSERT INTO job SELECT n, 0 FROM generate_series(1, 9) AS n")
+        make_jobs(admin)
     settings["pools"]["app"]["size"] = 4
     return run(settings | {"observer": {"interval": "1s"}})
+
+
+def make_jobs(admin: Connection) -> None:
+    admin.execute("CREATE TABLE job (id int PRIMARY KEY, n int)")
+    admin.execute("INSERT INTO job SELECT n, 0 FROM generate_series(1, 9) AS n")
 
 
 def update(row: int) -> str:
@@ -54,7 +59,13 @@ def run_once(conninfo: str, *statements: str) -> BaseException | None:
 
 
 def test_three_statements_that_deadlock_are_named_as_a_cycle(daemon: Daemon) -> None:
-    """Three clients, each with a row, each after the next one's."""
+    """Check 7: three clients, each with a row, each after the next one's."""
+    assert "deadlock detected" in str(deadlock_of_three(daemon))
+    assert_told_of_three(daemon)
+
+
+def deadlock_of_three(daemon: Daemon) -> BaseException:
+    """Let them run into each other; what the victim was told."""
     barrier = Barrier(3)
 
     def client(mine: int, next_one: int, label: str) -> BaseException | None:
@@ -69,9 +80,11 @@ def test_three_statements_that_deadlock_are_named_as_a_cycle(daemon: Daemon) -> 
 
     with ThreadPoolExecutor(3) as threads:
         running = [threads.submit(client, mine, mine % 3 + 1, f"worker-{mine}") for mine in (1, 2, 3)]
-        failed = [error for one in running if (error := one.result(30)) is not None]
-    assert len(failed) == 1
-    assert "deadlock detected" in str(failed[0])
+        (failed,) = [error for one in running if (error := one.result(30)) is not None]
+    return failed
+
+
+def assert_told_of_three(daemon: Daemon) -> None:
     answer = daemon.get("/v1/errors")
     assert answer["deadlocks_total"] == {"app": 1}
     texts = {one["text"] for pair in answer["deadlock_pairs"] for one in pair["statements"]}
@@ -80,6 +93,26 @@ def test_three_statements_that_deadlock_are_named_as_a_cycle(daemon: Daemon) -> 
     assert (incident["kind"], incident["holders_total"]) == ("deadlock", 3)
     assert incident["advice"].endswith('relation "job".')
     assert {party["application_name"] for party in incident["holders"]} == {"worker-1", "worker-2", "worker-3"}
+
+
+def test_a_server_that_speaks_german_is_understood(
+    run: Run, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check 7: by numbers and quotes, not by words."""
+    monkeypatch.setenv("LANGUAGE", "de")
+    with EmbeddedPostgres(settings={"lc_messages": "C.UTF-8", "deadlock_timeout": "100ms"}) as postgres:
+        with postgres.connect() as admin:
+            make_jobs(admin)
+            try:
+                admin.execute("SELECT 1/0")
+            except errors.DivisionByZero as error:
+                if "Division durch Null" not in str(error):
+                    pytest.skip("this PostgreSQL has no translations; Debian's package has")
+        settings["upstream"]["url"] = postgres.url
+        settings["pools"]["app"]["size"] = 4
+        daemon = run(settings)
+        assert "Verklemmung" in str(deadlock_of_three(daemon))
+        assert_told_of_three(daemon)
 
 
 def test_a_pool_that_waits_for_itself_is_named_so(run: Run, settings: dict[str, Any]) -> None:

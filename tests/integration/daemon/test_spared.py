@@ -4,14 +4,18 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from shutil import which
+from subprocess import PIPE, Popen
+from subprocess import run as run_program
 from typing import Any, Final
 
 import psycopg
 import pytest
+from psycopg.pq import ExecStatus, PGconn, abc
 
 from poolguard.demo.postgres import EmbeddedPostgres
 from tests.integration.daemon.conftest import Run
-from tests.support.cluster import Database
+from tests.support.cluster import Database, Server
 from tests.support.daemon import Connection, Daemon
 from tests.support.eventually import eventually
 
@@ -19,6 +23,7 @@ RUTHLESS: Final = {
     "idle_in_transaction": {"rollback": "100ms", "terminate": "1s"},
     "transaction_age": {"cancel": "100ms", "rollback": "100ms", "terminate": "1s"},
     "statement_age": {"cancel": "100ms", "terminate": "1s"},
+    "checkout_age": {"terminate": "1s"},
     "budget": {"kills_per_minute": 1000, "max_share_of_pool": 1.0},
 }
 
@@ -31,6 +36,10 @@ def daemon(run: Run, settings: dict[str, Any], database: Database) -> Daemon:
     with database.connect() as admin:
         admin.execute("create table t (a int); insert into t select generate_series(1, 1000)")
     return run(settings)
+
+
+LONGEST: Final = 1.5
+"""Seconds: by then every step of it has long been due."""
 
 
 def spared(daemon: Daemon, reason: str) -> bool:
@@ -69,7 +78,7 @@ def run_statement(daemon: Daemon, *statements: str) -> BaseException | None:
 def test_ddl_and_vacuum_wait_as_long_as_they_must(
     daemon: Daemon, database: Database, statement: str, reason: str
 ) -> None:
-    """Supervision: what costs more than the wait for it is told, and never ended."""
+    """Check 5: what costs more than the wait for it is told, and never ended."""
     with ThreadPoolExecutor(1) as threads:
         with blocking(database):
             waiting = threads.submit(run_statement, daemon, statement)
@@ -94,8 +103,117 @@ def test_whoever_has_lifted_the_timeouts_is_left_alone(daemon: Daemon, database:
         assert waiting.result(timeout=10) is None
 
 
+@pytest.mark.parametrize("application_name", [None, "nightly"])
+def test_a_dump_lasts_as_long_as_it_must(
+    daemon: Daemon, database: Database, pg: Server, application_name: str | None
+) -> None:
+    """Check 5: known by its name, or by the timeouts that it lifts; also while whoever it writes to does not read."""
+    program = pg_dump_for(pg)
+    with database.connect() as admin:
+        admin.execute("create table large as select n, repeat('x', 100) from generate_series(1, 200000) as n")
+    named = {"application_name": application_name} if application_name else {}
+    command = [program, "-d", daemon.conninfo("app", **named)]
+    with leaked(daemon), Popen(command, stdout=PIPE, stderr=PIPE) as dump:
+        old = f"/v1/transactions?application_name={application_name or 'pg_dump'}"
+        eventually(lambda: [one for one in daemon.get(old)["transactions"] if one["statement_seconds"] > LONGEST])
+        lines, complaints = dump.communicate(timeout=30)
+    assert (dump.returncode, complaints) == (0, b"")
+    assert lines.count(b"x" * 100) == 200_000
+    reason = "zero_timeout" if application_name else "application_name"
+    assert daemon.metric("poolguard_policy_spared_total", policy="ruthless", reason=reason) >= 1
+
+
+def pg_dump_for(pg: Server) -> str:
+    """The one that came with the server, or any that is new enough for it."""
+    beside = pg.embedded.binaries.folder / "pg_dump" if pg.embedded is not None else None
+    program = str(beside) if beside is not None and beside.exists() else which("pg_dump")
+    if program is None:
+        pytest.skip("no pg_dump: apt-get install postgresql-client")
+    said = run_program([program, "--version"], capture_output=True, text=True, check=True).stdout
+    with pg.connect() as admin:
+        if int(said.split()[2].partition(".")[0]) < admin.info.server_version // 10000:
+            pytest.skip(f"{said.strip()} refuses a newer server")
+    return program
+
+
+@contextmanager
+def leaked(daemon: Daemon) -> Iterator[None]:
+    """Beside whatever the block does, somebody leaks a transaction: that one is ended."""
+    with daemon.connect(application_name="leak") as leak:
+        leak.execute("select 1")
+        yield
+        with pytest.raises(psycopg.Error):
+            leak.execute("select 1")
+        leak.rollback()
+
+
+def test_replication_and_autovacuum_go_on(daemon: Daemon, database: Database, pg_control: EmbeddedPostgres) -> None:
+    """Check 5: a walsender through poolguard, and beside it a vacuum of PostgreSQL's own."""
+    stream = PGconn.connect(daemon.conninfo("app", replication="true", application_name="receiver").encode())
+    position = stream.exec_(b"IDENTIFY_SYSTEM").get_value(0, 2)
+    assert position is not None
+    stream.send_query(b"START_REPLICATION " + position)
+    started = stream.get_result()
+    assert started is not None
+    assert started.status == ExecStatus.COPY_BOTH
+    with pg_control.connect(database.name) as admin, vacuumed_soon(pg_control, admin):
+        backends = eventually(lambda: at_work(admin), within=20)
+        with leaked(daemon):
+            eventually(lambda: connected_seconds(daemon, "receiver") > LONGEST)
+            eventually(lambda: has_vacuumed(admin, LONGEST))
+        assert at_work(admin) == backends
+        admin.execute("insert into t values (0)")
+        eventually(lambda: received(stream))
+    stream.finish()
+
+
+def received(stream: abc.PGconn) -> bool:
+    """Whether anything has come; raises if the stream has ended."""
+    stream.consume_input()
+    return stream.get_copy_data(1)[0] > 0
+
+
+@contextmanager
+def vacuumed_soon(postgres: EmbeddedPostgres, admin: Connection) -> Iterator[None]:
+    """Autovacuum wakes up each second, and takes its time for a table."""
+    slow = "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+    admin.execute(f"create table bloated (a int, b text) with (autovacuum_vacuum_threshold = 0, {slow})".encode())
+    admin.execute("insert into bloated select n, repeat('x', 100) from generate_series(1, 20000) as n")
+    admin.execute("delete from bloated where a % 2 = 0")
+    admin.execute("alter system set autovacuum_naptime = '1s'")
+    postgres.reload()
+    try:
+        yield
+    finally:
+        admin.execute("alter system reset autovacuum_naptime")
+        postgres.reload()
+
+
+def at_work(admin: Connection) -> list[tuple[Any, ...]]:
+    """Walsender and autovacuum, as soon as there are both: who they are, and since when."""
+    found = admin.execute(
+        "select a.pid, a.backend_start, a.backend_type from pg_stat_activity as a"
+        " left join pg_stat_progress_vacuum as v on v.pid = a.pid"
+        " where a.backend_type = 'walsender' or v.relid = 'bloated'::regclass order by a.backend_type"
+    ).fetchall()
+    return found if [kind for _, _, kind in found] == ["autovacuum worker", "walsender"] else []
+
+
+def has_vacuumed(admin: Connection, seconds: float) -> bool:
+    """Whether the vacuum has been at it for so long."""
+    age = "select clock_timestamp() - xact_start > make_interval(secs => %s) from pg_stat_activity"
+    found = admin.execute(f"{age} join pg_stat_progress_vacuum using (pid)".encode(), [seconds]).fetchall()
+    return (True,) in found
+
+
+def connected_seconds(daemon: Daemon, application_name: str) -> float:
+    sessions = daemon.get("/v1/sessions")["sessions"]
+    ages: list[float] = [one["connected_seconds"] for one in sessions if one["application_name"] == application_name]
+    return max(ages)
+
+
 def test_a_commit_on_its_way_is_never_cut(daemon: Daemon, pg_control: EmbeddedPostgres) -> None:
-    """One that waits for a standby: cancelled, it would be kept here and reported as if nothing were wrong."""
+    """Check 5: one that waits for a standby: cancelled, it would be kept here and reported as if nothing were wrong."""
     with pg_control.connect() as admin:
         admin.autocommit = True
         admin.execute("alter system set synchronous_standby_names = 'nobody'")
@@ -124,25 +242,8 @@ def test_a_job_that_was_just_taken_is_not_failed_by_us(daemon: Daemon) -> None:
         worker.commit()
 
 
-def test_a_terminated_statement_is_gone_with_its_locks(run: Run, settings: dict[str, Any], database: Database) -> None:
-    """Closing the socket alone would leave it running: nobody reads a socket in the middle of a statement."""
-    settings["policies"]["ruthless"] = {"statement_age": {"terminate": "200ms"}}
-    settings["pools"]["app"]["policy"] = "ruthless"
-    with database.connect() as admin:
-        admin.execute("create table t (a int); insert into t values (1)")
-    daemon = run(settings)
-    statements = "update t set a = 2; select pg_sleep(600)"
-    with ThreadPoolExecutor(1) as threads:
-        ended = threads.submit(run_statement, daemon, statements)
-        assert isinstance(ended.result(timeout=20), psycopg.errors.TransactionTimeout)
-    with database.connect() as admin:
-        admin.execute("set lock_timeout = '5s'")
-        assert admin.execute("update t set a = 3 returning a").fetchone() == (3,)
-        left = "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()"
-        eventually(lambda: admin.execute(left).fetchone() == (0,))
-
-
 def test_the_sixth_kill_in_a_minute_is_not_done_and_said_loudly(run: Run, settings: dict[str, Any]) -> None:
+    """Check 10."""
     settings["policies"]["short"] = {
         "idle_in_transaction": {"rollback": "100ms"},
         "budget": {"kills_per_minute": 5, "max_share_of_pool": 1.0},

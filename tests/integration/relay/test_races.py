@@ -102,7 +102,7 @@ async def leave(victim: Raw, got: list[Message]) -> list[Message]:
 
 @pytest.mark.timeout(300)
 async def test_a_rollback_and_the_clients_next_message(database: Database) -> None:
-    """G6, G7: either the transaction is gone and the message fails, or nothing happened at all; never the next client."""
+    """G6, G7, check 3: either the transaction is gone and the message fails, or nothing happened at all; never the next client."""
     chance = random.Random(SEED)
     outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
     kept: set[tuple[int, int]] = set()
@@ -151,7 +151,7 @@ async def test_a_rollback_and_the_clients_next_message(database: Database) -> No
 
 @pytest.mark.timeout(300)
 async def test_a_cancel_and_the_clients_next_statement(database: Database) -> None:
-    """K2: a cancel by the guard hits the statement that was judged, or nothing: never the next one, of whomever."""
+    """K2, check 3: a cancel by the guard hits the statement that was judged, or nothing: never the next one, of whomever."""
     chance = random.Random(SEED)
     hit = missed = 0
     async with crowded(database) as (relay, victim, _):

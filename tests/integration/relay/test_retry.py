@@ -57,6 +57,7 @@ async def waits(database: Database) -> bool:
 
 @pytest.mark.parametrize("prepare", [False])
 async def test_an_update_that_lost_a_deadlock_is_done_exactly_once(database: Database, prepare: bool) -> None:
+    """Check 11."""
     house = await rounds(
         database, lambda client: client.execute("UPDATE item SET n = n + 1 WHERE id IN (1, 2)", prepare=prepare)
     )

@@ -56,6 +56,10 @@ def test_the_callers_own_pg_variables_do_not_reach_the_server(binaries: Binaries
     }
 
 
+def test_a_server_may_speak_another_language(binaries: Binaries) -> None:
+    assert environment(binaries, {"LANGUAGE": "de"})["LANGUAGE"] == "de"
+
+
 def test_icu_data_beside_the_binaries_is_named(binaries: Binaries) -> None:
     icu = binaries.folder.parent / "share" / "icu"
     icu.mkdir(parents=True)

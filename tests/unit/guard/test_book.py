@@ -130,7 +130,7 @@ def test_a_deadlock_is_an_incident_with_its_parties_and_no_literal(book: Inciden
         "Process 1 waits for ShareLock; blocked by process 2.\nProcess 2 waits for ShareLock; blocked by process 1."
     )
     ErrorBook(book.deadlocked).seen(
-        one, {"C": "40P01", "D": detail, "W": 'while locking tuple in relation "jobs"'}, [one, two]
+        one, {"C": "40P01", "D": detail, "W": 'while locking tuple (0,1) in relation "jobs"'}, [one, two]
     )
     (incident,) = book.find()
     assert (incident.kind, incident.classification, incident.actor) == ("deadlock", "deadlock", "postgresql")

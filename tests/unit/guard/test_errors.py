@@ -1,5 +1,7 @@
 """Errors are counted by who caused them, within bounds."""
 
+import pytest
+
 from poolguard.guard.errors import MOST_CONSTRAINTS, MOST_PAIRS, OTHER, UNKNOWN, Deadlock, ErrorBook
 from tests.unit.guard.builders import transaction
 
@@ -8,6 +10,22 @@ DETAIL = (
     "Process 102 waits for ShareLock on transaction 6; blocked by process 101."
 )
 FIELDS = {"C": "40P01", "D": DETAIL, "W": 'while updating tuple (0,1) in relation "jobs"'}
+
+CONTEXTS = {
+    "en": 'while updating tuple (0,1) in relation "{}"',
+    "de": "beim Aktualisieren von Tupel (0,1) in Relation »{}«",
+    "es": "mientras se actualizaba la tupla (0,1) en la relación «{}»",
+    "fr": "lors de la mise à jour de la ligne (0,1) dans la relation « {} »",
+    "it": 'durante la modifica della tupla (0,1) nella relazione "{}"',
+    "ja": 'リレーション"{}"のタプル(0,1)の更新中',
+    "ka": 'კორტეჟის (0,1) განახლებისას ურთიერთობაში "{}"',
+    "ko": '0,1 튜플(해당 릴레이션 "{}")을 갱신하는 중에 발생',
+    "ru": 'при изменении кортежа (0,1) в отношении "{}"',
+    "sv": 'vid uppdatering av tupel (0,1) i relation "{}"',
+    "uk": 'при оновленні кортежу (0,1) в зв\'язку "{}"',
+    "zh": '当更新关系"{}"的元组(0, 1)时',
+}
+"""`while updating tuple`, as PostgreSQL 15 says it."""
 
 
 class Told(ErrorBook):
@@ -40,6 +58,30 @@ def test_the_cycle_names_the_victim_first_and_the_relation() -> None:
     assert [one.pid for one in deadlock.cycle] == [101, 102]
     assert deadlock.context == 'relation "jobs"'
     assert deadlock.cycle[0].statement.text == "update jobs set a = ? where id = ?"
+
+
+@pytest.mark.parametrize("language", CONTEXTS)
+def test_the_relation_is_found_in_every_language_that_postgresql_speaks(language: str) -> None:
+    """Check 7: quotes differ, and the name may stand in front of the row's place."""
+    book = Told()
+    book.seen(ONE, {**FIELDS, "W": CONTEXTS[language].format("jobs")}, [])
+    assert book.told[0].context == 'relation "jobs"'
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        'SQL statement "LOCK TABLE jobs"\nPL/pgSQL function f() line 3 at SQL statement',
+        "SQL statement \"UPDATE jobs SET a = f(1,2) WHERE owner = 'secret'\"",
+        'SQL statement "UPDATE jobs SET owner = \'secret\' WHERE "a" = (1,2)"',
+        'SQL statement "UPDATE jobs SET owner = \'sec"ret\', a = (1,2)\nWHERE true"',
+        'while locking tuple (0,1) in relation "a name that nobody gives"',
+    ],
+)
+def test_what_quotes_sql_is_not_taken_for_a_relation(context: str) -> None:
+    book = Told()
+    book.seen(ONE, {**FIELDS, "W": context}, [])
+    assert book.told[0].context == ""
 
 
 def test_a_party_that_is_not_ours_is_unknown() -> None:

@@ -1,8 +1,6 @@
 """The lock graph of a real PostgreSQL."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -17,75 +15,9 @@ from poolguard.guard.locks.roots import RootKind, kind_of
 from poolguard.guard.locks.state import LockState
 from poolguard.ledger.entries import SessionEntry
 from poolguard.ledger.facts import Transaction, transaction_facts
+from tests.integration.guard.locks.crowd import UPDATE, Crowd, nobody, quietly, seen
 from tests.support.cluster import Database
 from tests.support.eventually import eventually_async
-
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
-Connect = Callable[[], Awaitable[Connection]]
-
-
-class Crowd:
-    """Connections, and statements of theirs that wait."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.connections: list[Connection] = []
-        self.tasks: list[asyncio.Task[Any]] = []
-
-    async def join(self, *statements: str) -> Connection:
-        connection = await self.database.connect_async()
-        self.connections.append(connection)
-        for sql in statements:
-            await connection.execute(sql.encode())
-        return connection
-
-    async def stuck(self, sql: str, *before: str) -> int:
-        """Start a statement that waits for a lock; the pid that does."""
-        connection = await self.join(*before)
-        self.tasks.append(asyncio.create_task(_quietly(connection.execute(sql.encode()))))
-        return connection.info.backend_pid
-
-    async def leave(self) -> None:
-        for connection in self.connections:
-            await connection.close()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-
-async def _quietly(statement: Awaitable[Any]) -> None:
-    with contextlib.suppress(psycopg.Error):
-        await statement
-
-
-@pytest.fixture
-async def crowd(database: Database) -> AsyncIterator[Crowd]:
-    found = Crowd(database)
-    await found.join("CREATE TABLE item (id int PRIMARY KEY, n int)", "INSERT INTO item VALUES (1, 0), (2, 0)")
-    yield found
-    await found.leave()
-
-
-def nobody(now: float) -> Sequence[Transaction]:
-    return ()
-
-
-@pytest.fixture
-async def observer(database: Database) -> AsyncIterator[Observer]:
-    made = Observer(database.dsn, LockState(), clock=SystemClock(), transactions=nobody, interval=0.0)
-    await made.connect()
-    yield made
-    await made.stop()
-
-
-async def seen(observer: Observer, waiters: int) -> Observer:
-    async def look() -> bool:
-        await observer.look()
-        return observer.state.graph.waiters == waiters
-
-    await eventually_async(look, within=10)
-    return observer
-
-
-UPDATE = "UPDATE item SET n = n + 1 WHERE id = 1"
 
 
 async def test_a_leak_is_the_root_of_all_who_wait_behind_it(crowd: Crowd, observer: Observer) -> None:
@@ -107,6 +39,7 @@ async def test_a_leak_is_the_root_of_all_who_wait_behind_it(crowd: Crowd, observ
 async def test_many_waiters_are_worked_out_of_one_reading_and_give_the_same_tree(
     crowd: Crowd, observer: Observer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Check 8: who waits in a queue behind somebody who waits."""
     leak = await crowd.join("BEGIN", UPDATE, "LOCK TABLE item IN ROW EXCLUSIVE MODE")
     alter = await crowd.stuck("ALTER TABLE item ADD m int")
     await seen(observer, 1)
@@ -130,14 +63,19 @@ async def test_a_deadlock_in_formation_is_a_cycle(crowd: Crowd, observer: Observ
     two = await crowd.join(patient, "BEGIN", "UPDATE item SET n = 1 WHERE id = 2")
     for connection, row in ((one, 2), (two, 1)):
         crowd.tasks.append(
-            asyncio.create_task(_quietly(connection.execute(b"SELECT n FROM item WHERE id = %d FOR UPDATE" % row)))
+            asyncio.create_task(quietly(connection.execute(b"SELECT n FROM item WHERE id = %d FOR UPDATE" % row)))
         )
     await seen(observer, 2)
     assert observer.state.graph.trees == ()
     assert observer.state.graph.cycles == (tuple(sorted(Node(c.info.backend_pid) for c in (one, two))),)
 
 
-async def test_a_prepared_transaction_is_named_by_its_gid(crowd: Crowd, observer: Observer) -> None:
+@pytest.mark.parametrize("many", [20, 0])
+async def test_a_prepared_transaction_is_named_by_its_gid(
+    crowd: Crowd, observer: Observer, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check 8: asked for each waiter, and out of one reading of pg_locks."""
+    monkeypatch.setattr(queries, "MANY_WAITERS", many)
     (limit,) = await (await crowd.connections[0].execute(b"SHOW max_prepared_transactions")).fetchone() or ("0",)
     if limit == "0":
         pytest.skip("needs max_prepared_transactions above 0; the embedded PostgreSQL of the tests has it")
@@ -223,7 +161,7 @@ async def identity_of(crowd: Crowd, pid: int) -> Any:
 
 
 async def test_a_signal_ends_only_who_still_does_what_was_seen(crowd: Crowd, observer: Observer) -> None:
-    """Between look and signal the backend may have begun another transaction: then nothing is sent."""
+    """Check 6: between look and signal the backend may have begun another transaction: then nothing is sent."""
     victim = await crowd.join("BEGIN", UPDATE)
     before = await identity_of(crowd, victim.info.backend_pid)
     await victim.execute(b"ROLLBACK")
@@ -248,17 +186,6 @@ async def test_a_signal_ends_a_foreign_transaction_that_goes_on(crowd: Crowd, ob
 async def test_superusers_are_never_signalled(crowd: Crowd, observer: Observer) -> None:
     victim = await crowd.join("BEGIN", UPDATE)
     assert not await observer.signal(await identity_of(crowd, victim.info.backend_pid), terminate=True)
-
-
-async def test_a_hundred_waiters_are_one_reading_within_its_limits(crowd: Crowd, observer: Observer) -> None:
-    """statement_timeout is 250 ms: a dearer reading would raise."""
-    leak = await crowd.join("BEGIN", UPDATE)
-    for _ in range(100):
-        await crowd.stuck(UPDATE)
-    await seen(observer, 100)
-    (tree,) = observer.state.graph.trees
-    assert tree.root == Node(leak.info.backend_pid)
-    assert tree.waiters == 100
 
 
 async def test_it_connects_again_and_knows_nothing_meanwhile(crowd: Crowd, database: Database) -> None:

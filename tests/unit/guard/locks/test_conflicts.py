@@ -3,7 +3,7 @@
 import pytest
 
 from poolguard.guard.locks.backends import Node
-from poolguard.guard.locks.conflicts import CONFLICTS, Lock, blockers
+from poolguard.guard.locks.conflicts import CONFLICTS, MOST_AHEAD, Lock, blockers
 
 
 def held(pid: int, mode: str, on: str = "a") -> Lock:
@@ -53,3 +53,13 @@ def test_nobody_blocks_itself() -> None:
 
 def test_a_mode_that_is_not_known_is_blocked_by_nobody_known() -> None:
     assert blockers([held(1, "ShareLock"), wanted(2, "SIReadLock")]) == {2: ()}
+
+
+def test_a_long_queue_costs_no_square() -> None:
+    """Check 8: the first few who queue are named, and that loses nobody: they wait themselves."""
+    queue = [wanted(pid, "ExclusiveLock", seconds=9000.0 - pid) for pid in range(2, 1002)]
+    found = blockers([held(1, "ExclusiveLock"), *queue])
+    assert found[2] == (Node(1),)
+    assert found[1001] == (Node(1), Node(2), Node(3), Node(4), Node(5))
+    assert MOST_AHEAD == 4
+    assert sum(map(len, found.values())) <= 1000 * (MOST_AHEAD + 1)

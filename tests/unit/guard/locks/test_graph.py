@@ -40,6 +40,7 @@ def test_parallel_workers_count_as_their_leader() -> None:
     (tree,) = graph.trees
     assert tree.waiters == 1
     assert tree.longest_seconds == 5.0
+    assert tree.branches[0].wait.pid == 10
 
 
 def test_a_worker_that_waits_for_its_own_leader_is_no_blocked_backend_of_somebody() -> None:
