@@ -21,6 +21,7 @@ from poolguard.guard.book import IncidentBook
 from poolguard.guard.client_watch import ClientWatch
 from poolguard.guard.clients import key_of
 from poolguard.guard.errors import ErrorBook
+from poolguard.guard.foreign.watch import ForeignWatch
 from poolguard.guard.guard import Guard
 from poolguard.guard.locks.observer import Observer
 from poolguard.guard.locks.state import LockState
@@ -107,6 +108,7 @@ class House:
             has_session=lambda session: session in self.ledger.sessions,
         )
         self.observer: Final = self._make_observer(settings)
+        self.foreign: Final = self._make_foreign(settings, observe=observe)
         self.clients: Final = ClientWatch(self.ledger, self.clock)
         self.leases: Final = self._make_leases(settings)
         if self.leases is not None:
@@ -128,8 +130,7 @@ class House:
             self.control,
         ]
         parts.insert(1, self.clients)
-        if self.observer is not None:
-            parts.insert(1, self.observer)
+        parts[1:1] = [part for part in (self.observer, self.foreign) if part is not None]
         first = [part for part in (self.leases, self.campaigns) if part is not None]
         self._services: Final = Services([*first, *parts, *self._make_elector(settings)])
 
@@ -180,7 +181,29 @@ class House:
             clock=self.clock,
             transactions=self.ledger.transactions,
             interval=settings.observer.interval,
+            then=self._looked_at_locks,
         )
+
+    async def _looked_at_locks(self) -> None:
+        if self.foreign is not None:
+            await self.foreign.look()
+
+    def _make_foreign(self, settings: Settings, *, observe: bool) -> ForeignWatch | None:
+        if self.observer is None:
+            return None
+        return ForeignWatch(
+            clock=self.clock,
+            locks=self.locks,
+            book=self.book,
+            end=self.observer.end,
+            ours=self._our_backends,
+            settings=settings,
+            observe=observe,
+        )
+
+    def _our_backends(self) -> set[int]:
+        servers = (server for pool in self.relay.registry.pools.values() for server in pool.state.servers)
+        return {server.backend_pid for server in servers}
 
     def _leads(self, lease: str) -> bool:
         return self.leases is not None and self.leases.leader(lease) is not None
@@ -263,6 +286,7 @@ class House:
                 guard=self.guard.counters,
                 webhook=self.webhook.counters,
                 leases=self.leases.counters if self.leases is not None else None,
+                foreign=self.foreign.counters if self.foreign is not None else None,
                 locks=self.locks if self.observer is not None else None,
                 errors=self.errors,
                 clients=self.clients.book,

@@ -134,6 +134,8 @@ class Reloader:
             plan = plan_reload(in_force.settings, loaded.settings)
             result = ReloadResult.UNCHANGED if loaded.hash == in_force.hash else ReloadResult.APPLIED
             house.guard.reconfigure(loaded.settings, loaded.hash)
+            if house.foreign is not None:
+                house.foreign.reconfigure(loaded.settings)
         except (SettingsError, OSError) as error:
             in_force.reloads[ReloadResult.REFUSED] += 1
             in_force.last_refusal = str(error)

@@ -51,4 +51,6 @@ Modules:
 - `digest`: which incidents are told anew.
 - `counters`: what metrics read.
 - `guard`: the sweep, and what operators do by hand.
+
+`locks` reads who waits for whom, `foreign` acts on lock holders that are not ours.
 """

@@ -41,6 +41,7 @@ _MESSAGES: Final = {
     IncidentKind.STARVATION: "wait for a server was in vain",
     IncidentKind.DEADLOCK: "a deadlock: PostgreSQL ended one of the statements that waited for each other",
     IncidentKind.BY_HAND: "operator acted on a transaction",
+    IncidentKind.FOREIGN: "guard acted on a backend that is not poolguard's",
 }
 _LEVELS: Final = {
     IncidentOutcome.FAILED: logging.ERROR,

@@ -4,12 +4,14 @@ Pure. Statements appear only as fingerprints. Fields are only ever added to the 
 `SCHEMA_VERSION`. Ages are seconds, times are ISO 8601 in UTC.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Final
 
 from poolguard.guard.history import Action
+from poolguard.guard.locks.backends import Identity
 from poolguard.wire.fingerprint import Fingerprint
 
 SCHEMA_VERSION: Final = 1
@@ -26,6 +28,8 @@ class IncidentKind(StrEnum):
     """PostgreSQL ended one of several statements that waited for each other."""
     BY_HAND = "by_hand"
     """An operator acted."""
+    FOREIGN = "foreign"
+    """A rule of foreign_blockers matched a backend that is not ours."""
 
 
 class IncidentMode(StrEnum):
@@ -36,12 +40,14 @@ class IncidentMode(StrEnum):
 
 
 class IncidentOutcome(StrEnum):
-    """What became of it. The first four are `ledger.hands.Outcome`."""
+    """What became of it. The first five are `ledger.hands.Outcome`."""
 
     DONE = "done"
     VICTIM_MOVED = "victim_moved"
     REFUSED = "refused"
     FAILED = "failed"
+    NO_PRIVILEGE = "no_privilege"
+    """PostgreSQL does not let our role see or end it."""
     OBSERVED = "observed"
     """Would have been done: the policy's mode is observe."""
     BUDGET = "budget"
@@ -187,6 +193,10 @@ class Incident:
     spared_by: str | None = None
     """What kept the transaction from being ended."""
     transaction: Party | None = None
+    backend: Identity | None = None
+    """Of a backend that is not ours: which process and transaction it was, by PostgreSQL's clock."""
+    lock_tree: Mapping[str, object] | None = None
+    """Who waited because of it, as in /v1/locks, the first few."""
     waiter: str = ""
     """application_name of whoever waited in vain."""
     waited_seconds: float = 0.0
@@ -232,6 +242,8 @@ def _plain(value: object) -> object:
             return {"id": value.id, "text": value.text}
         case float():
             return round(value, 3)
+        case datetime():
+            return iso_time(value.timestamp())
         case tuple():
             return [_plain(item) for item in value]
     return _fields(value) if is_dataclass(value) else value

@@ -1,6 +1,6 @@
 """What clients and operators are told: errors, advice, and the exemption to paste. Pure; no literal of a query."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from poolguard.core.errors import EndedByOperator, IdleTransactionEnded, OldTransactionEnded, PoolguardError
@@ -109,21 +109,22 @@ def client_sees(action: Action, error: PoolguardError) -> ClientSees | None:
     return None
 
 
-def exemption_for(transaction: Transaction, rules: Rules) -> str:
+def exemption_for(transaction: Transaction, rules: Rules, *, section: Sequence[str] = ()) -> str:
     """Write the YAML that makes the policy leave such transactions alone; what it exempts now is kept.
 
+    *section*: where its `exempt` stands, if that is not the policy of its name.
     A client without an application_name is exempted by the comment: an empty glob would exempt all such clients.
     """
     exempt = rules.exempt.settings
     globs = list(exempt.application_name)
     if transaction.application_name:
         globs.append(_glob_of(transaction.application_name))
+    above = [*(section or ("policies", rules.policy)), "exempt"]
+    indent = "  " * len(above)
     lines = [
-        "policies:",
-        f"  {rules.policy}:",
-        "    exempt:",
-        f"      application_name: [{', '.join(map(_quoted, globs))}]",
-        f"      comment: {_quoted(exempt.comment or _EXEMPT_COMMENT)}  # or put this in a comment of a statement",
+        *(f"{'  ' * depth}{key}:" for depth, key in enumerate(above)),
+        f"{indent}application_name: [{', '.join(map(_quoted, globs))}]",
+        f"{indent}comment: {_quoted(exempt.comment or _EXEMPT_COMMENT)}  # or put this in a comment of a statement",
     ]
     return "\n".join(lines) + "\n"
 

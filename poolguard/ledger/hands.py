@@ -20,6 +20,8 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     """The action can't be done to a transaction in this phase (rollback while a statement runs)."""
     FAILED = "failed"
+    NO_PRIVILEGE = "no_privilege"
+    """PostgreSQL does not let our role see or end it: only of backends that are not ours."""
 
 
 class Still(NamedTuple):

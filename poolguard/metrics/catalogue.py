@@ -248,6 +248,14 @@ BLOCKED_BY_ROOT: Final = _gauge(
     "poolguard_blocked_by_root_max", "Backends that wait behind the worst of them, directly or through others."
 )
 LOCK_GRAPH_SECONDS: Final = _histogram("poolguard_lock_graph_seconds", "What collecting the lock graph took.")
+FOREIGN_ACTIONS: Final = _counter(
+    "poolguard_foreign_actions_total",
+    "What rules of foreign_blockers did to lock holders that are not poolguard's, by outcome: done, victim_moved, "
+    "no_privilege, failed, budget, spared, observed.",
+    "rule",
+    "action",
+    "outcome",
+)
 OBSERVER_CONNECTED: Final = _gauge("poolguard_observer_connected", "1 while locks can be looked at.")
 OBSERVER_FAILURES: Final = _counter(
     "poolguard_observer_failures_total", "Times that locks could not be looked at, or no longer."

@@ -17,7 +17,7 @@ from poolguard.core.histogram import Histogram
 from poolguard.metrics.catalogue import CATALOGUE, LOOP_BLOCKS, LOOP_LAG, Metric
 from poolguard.metrics.client_readings import client_readings
 from poolguard.metrics.error_readings import error_readings
-from poolguard.metrics.guard_readings import guard_readings, webhook_readings
+from poolguard.metrics.guard_readings import foreign_readings, guard_readings, webhook_readings
 from poolguard.metrics.lease_readings import lease_readings
 from poolguard.metrics.lock_readings import lock_readings
 from poolguard.metrics.pool_readings import ledger_readings, pool_readings
@@ -57,6 +57,8 @@ class PoolguardCollector:
             parts.append(relay_readings(sources.relay, [pool.name for pool in pools]))
         if sources.guard is not None:
             parts.append(guard_readings(sources.guard, sources.settings.settings))
+        if sources.foreign is not None:
+            parts.append(foreign_readings(sources.foreign, sources.settings.settings))
         if sources.webhook is not None:
             parts.append(webhook_readings(sources.webhook))
         if sources.leases is not None:

@@ -45,6 +45,20 @@ def guard_readings(guard: GuardCounters, settings: Settings) -> Iterator[Reading
     yield Reading(c.GUARD_SWEEP_SECONDS, (), guard.sweep_seconds)
 
 
+def foreign_readings(foreign: GuardCounters, settings: Settings) -> Iterator[Reading]:
+    """What was done about lock holders that are not ours, with zeros for what the rules can do."""
+    actions: Counter[tuple[str, str, str]] = Counter()
+    for rule in settings.foreign_blockers.rules:
+        for step in ("warn", "cancel", "terminate"):
+            if getattr(rule.then, step) is not None:
+                outcomes = (Outcome.DONE,) if step == "warn" else (Outcome.DONE, Outcome.FAILED, Outcome.NO_PRIVILEGE)
+                actions.update({(rule.name, step, outcome.value): 0 for outcome in outcomes})
+    for (_, rule_name, step, outcome), number in foreign.actions.items():
+        actions[rule_name, step, outcome] += number
+    for labels, number in actions.items():
+        yield Reading(c.FOREIGN_ACTIONS, labels, number)
+
+
 def webhook_readings(webhook: WebhookCounters) -> Iterator[Reading]:
     """What became of incidents that are sent."""
     for outcome in ("sent", "repeats", "failed", "missed"):

@@ -56,6 +56,8 @@ class Sources:
     guard: GuardCounters | None = None
     webhook: WebhookCounters | None = None
     leases: LeaseCounters | None = None
+    foreign: GuardCounters | None = None
+    """What was done to lock holders that are not ours."""
     locks: LockState | None = None
     errors: ErrorBook | None = None
     clients: ClientBook | None = None

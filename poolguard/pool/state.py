@@ -81,6 +81,11 @@ class PoolState(Generic[S, W]):
         return len(self._idle) + len(self._rested)
 
     @property
+    def servers(self) -> tuple[S, ...]:
+        """Every server that is open, held or at rest."""
+        return (*self.held, *self._rested, *self._idle)
+
+    @property
     def waiting(self) -> int:
         """Waiters in the queue."""
         return len(self._waiting)

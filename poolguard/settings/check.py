@@ -182,6 +182,9 @@ def _useless(settings: Settings) -> Iterator[Finding]:
         if not _does_something(policy):
             text = "has no rule, so nothing is watched: a policy given here replaces the default one as a whole"
             yield Finding(("policies", name), text)
+    if settings.foreign_blockers.rules and not settings.observer.enabled:
+        text = "has no effect while observer.enabled is false: nobody looks at locks"
+        yield Finding(("foreign_blockers", "rules"), text)
     used = {pool.policy for pool in settings.pools.values()}
     for name in _not_default(settings.policies):
         if name not in used:

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from poolguard.settings.foreign import ForeignBlockers
 from poolguard.settings.kinds import FORBID, Bytes, Expression, Name, Port, Seconds
 from poolguard.settings.policies import Policy, PolicyMode, default_policies
 
@@ -344,6 +345,7 @@ class Settings:
     policies: Mapping[Name, Policy] = field(default_factory=default_policies)
     leases: Leases = field(default_factory=Leases)
     observer: Observer = field(default_factory=Observer)
+    foreign_blockers: ForeignBlockers = field(default_factory=ForeignBlockers)
     incidents: Incidents = field(default_factory=Incidents)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)

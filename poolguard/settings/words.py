@@ -50,6 +50,25 @@ _EXEMPT: Final = {
     "job_pop": "A transaction that took a job of a queue is not ended before this age. 0s: like any other.",
 }
 
+_FOREIGN_WHEN: Final = {
+    "user": "Globs of PostgreSQL roles.",
+    "database": "Globs of databases.",
+    "application_name": "Globs of application_name, as pg_stat_activity shows it.",
+    "client_address": "Addresses or networks of clients as PostgreSQL sees them, as 10.0.0.0/8, or unix.",
+    "state": "Where the backend stands; pinned: idle, and holds a lock of its session.",
+    "idle_for": "Comparison: how long its client has said nothing inside of a transaction.",
+    "transaction_age": "Comparison: how long its transaction is open.",
+    "statement_age": "Comparison: how long its statement runs.",
+    "blocking": "Comparison: how many sessions of poolguard's wait because of it, directly or through others.",
+    "blocking_for": "Comparison: how long the first of them has waited.",
+}
+
+_FOREIGN_THEN: Final = {
+    "warn": "Log, count and show it",
+    "cancel": "pg_cancel_backend: end its running statement",
+    "terminate": "pg_terminate_backend: end its session",
+}
+
 _UPSTREAM: Final = {
     "url": "PostgreSQL as a libpq URI. PG* variables and ~/.pgpass fill what it leaves out.",
     "password_file": "File that holds the password. Read again for new connections: it can be rotated.",
@@ -146,6 +165,20 @@ WORDS: Final[Mapping[str, str]] = {
     "leases.elector.port": "Their port. 0 takes any free one.",
     "observer.enabled": "Whether one connection looks at who waits for whose lock (/v1/locks, idle_blocker).",
     "observer.interval": "How long between two looks. It collects only when somebody waits.",
+    "foreign_blockers.mode": "enforce carries the rules out; observe only counts and logs what they would end.",
+    "foreign_blockers.rules.*.name": "Name of the rule, in incidents and metrics.",
+    **{f"foreign_blockers.rules.*.when.{key}": text for key, text in _FOREIGN_WHEN.items()},
+    **{
+        f"foreign_blockers.rules.*.then.{step}": f"{does}, when all of when has held so long."
+        for step, does in _FOREIGN_THEN.items()
+    },
+    "foreign_blockers.rules.*.mode": "null: that of all rules.",
+    "foreign_blockers.rules.*.wait_after": "After an action, end nothing more by this rule for so long.",
+    "foreign_blockers.exempt.application_name": "Globs of application_name that no rule is about.",
+    "foreign_blockers.exempt.user": "Globs of PostgreSQL roles that no rule is about.",
+    "foreign_blockers.exempt.comment": "A comment with this text in the statement that can be seen exempts a backend.",
+    "foreign_blockers.budget.kills_per_minute": "Above so many nothing more is ended, and a person is called for.",
+    "foreign_blockers.budget.cooldown": "After an action, end nothing more for so long: let the waiting go on.",
     "incidents.webhook.url": "Where each incident is sent as JSON, by POST. null: nowhere.",
     "incidents.webhook.secret": "Key of the signature in X-Poolguard-Signature (HMAC-SHA256). null: not signed.",
     "incidents.webhook.secret_file": "File that holds it.",

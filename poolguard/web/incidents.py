@@ -47,8 +47,9 @@ async def get_incident(request: web.Request) -> web.Response:
 
 
 def _rules(request: web.Request) -> list[str]:
-    policies = request.app[CONTROL].settings.settings.policies
-    return [*LADDERS, *(rule.name for policy in policies.values() for rule in policy.rules)]
+    settings = request.app[CONTROL].settings.settings
+    own = [rule.name for policy in settings.policies.values() for rule in policy.rules]
+    return [*LADDERS, *own, *(rule.name for rule in settings.foreign_blockers.rules)]
 
 
 def _view(incident: Incident) -> dict[str, object]:

@@ -139,6 +139,12 @@ def comment_tags(sql: bytes | str) -> dict[str, str]:
     return tags
 
 
+def comments_of(sql: bytes | str) -> str:
+    """All comments of *sql*, one a line: what `has_marker` finds in it, it finds in these."""
+    raw = _raw(sql)
+    return "\n".join(_comments(raw)) if b"--" in raw or b"/*" in raw else ""
+
+
 def has_marker(sql: bytes | str, marker: str) -> bool:
     """Tell whether *marker* stands, as a whole word, in a comment of *sql*: never in a literal or a name."""
     raw = _raw(sql)

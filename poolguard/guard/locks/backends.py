@@ -49,6 +49,8 @@ class Backend:
     state_seconds: float = 0.0
     statement_seconds: float = 0.0
     statement: Fingerprint | None = None
+    comments: str = ""
+    """Those of the statement, which may hold an exemption's marker. Never shown."""
     pool: str = ""
     """The pool of ours whose server it is; empty for somebody else's."""
     transaction: TransactionId | None = None

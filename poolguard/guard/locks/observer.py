@@ -6,7 +6,7 @@ whenever it is lost; without it everything else goes on, and the graph is empty.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -21,12 +21,16 @@ from poolguard.guard.locks.pace import Pace
 from poolguard.guard.locks.reading import backends_of, gids_of, waits_of, waits_of_locks
 from poolguard.guard.locks.state import LockState, Tier
 from poolguard.ledger.facts import Transaction
+from poolguard.ledger.hands import Outcome
 
 log = logging.getLogger(__name__)
 
 APPLICATION_NAME: Final = "poolguard-observer"
 ANSWER_SECONDS: Final = 3.0
 """PostgreSQL ends each statement after 250 ms by itself; if it says nothing for this long, the connection is closed."""
+CONFIRM_SECONDS: Final = 5.0
+"""How long a backend may take to obey a signal: one that undoes a lot takes longer, and is tried again."""
+CONFIRM_PAUSE: Final = 0.05
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 _ABANDON_TURNS: Final = 10
@@ -43,7 +47,7 @@ _CONNECTION: Final = {
 
 
 class Observer:
-    """Looks at who waits for whom every *interval* seconds."""
+    """Looks at who waits for whom every *interval* seconds. *then* is awaited after each look, if somebody waits."""
 
     def __init__(
         self,
@@ -53,11 +57,13 @@ class Observer:
         clock: Clock,
         transactions: Callable[[float], Sequence[Transaction]],
         interval: float = 2.0,
+        then: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._dsn = dsn
         self._clock = clock
         self._transactions = transactions
         self._interval = interval
+        self._then = then
         self._pace = Pace(interval)
         self._task: asyncio.Task[None] | None = None
         self._connection: psycopg.AsyncConnection[DictRow] | None = None
@@ -98,6 +104,8 @@ class Observer:
                     await self._clock.sleep_until(self._clock.monotonic() + self._interval)
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self.look()
+                    if self._then is not None and self.state.graph.waiters:
+                        await self._then()
             except (psycopg.Error, TimeoutError, OSError) as error:
                 self.state.failures_total += 1
                 if pause == FIRST_PAUSE:
@@ -207,6 +215,39 @@ class Observer:
         async with asyncio.timeout(ANSWER_SECONDS):
             rows = await self._ask(queries.TERMINATE if terminate else queries.CANCEL, values)
         return any(row["signalled"] for row in rows)
+
+    async def end(self, identity: Identity, *, terminate: bool) -> Outcome:
+        """`signal`, and look again until it has had its effect: at most `CONFIRM_SECONDS`, then FAILED.
+
+        NO_PRIVILEGE also where what it does can't be seen: whoever can't see it can't say that it is still the same.
+        """
+        if not identity.state:
+            return Outcome.NO_PRIVILEGE
+        try:
+            if not await self.signal(identity, terminate=terminate):
+                return Outcome.VICTIM_MOVED
+            deadline = self._clock.monotonic() + CONFIRM_SECONDS
+            while await self._goes_on(identity, terminate=terminate):
+                if self._clock.monotonic() >= deadline:
+                    return Outcome.FAILED
+                await self._clock.sleep_until(self._clock.monotonic() + CONFIRM_PAUSE)
+        except psycopg.errors.InsufficientPrivilege:
+            return Outcome.NO_PRIVILEGE
+        except (psycopg.Error, TimeoutError, OSError) as error:
+            code = getattr(error, "sqlstate", None)
+            log.warning(
+                "a backend could not be ended, or not seen to end",
+                extra={"pid": identity.pid, "reason": type(error).__name__, "sqlstate": code},
+            )
+            return Outcome.FAILED
+        return Outcome.DONE
+
+    async def _goes_on(self, identity: Identity, *, terminate: bool) -> bool:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            now = (await self.backends([identity.pid])).get(identity.pid)
+        if now is None or now.identity.backend_start != identity.backend_start:
+            return False
+        return terminate or now.identity == identity
 
     async def _ask(self, sql: str, values: Mapping[str, Any] | None = None) -> list[DictRow]:
         connection = self._connection

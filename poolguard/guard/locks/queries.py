@@ -93,7 +93,9 @@ SELECT a.pid, a.backend_start, a.xact_start, a.state_change, a.state,
        coalesce(a.backend_type, 'client backend') AS kind, coalesce(a.leader_pid, 0) AS leader_pid,
        coalesce(a.usename, '') AS "user", coalesce(r.rolsuper, false) AS superuser,
        coalesce(a.datname, '') AS database, coalesce(a.application_name, '') AS application_name,
-       coalesce(host(a.client_addr), '') AS client_address,
+       CASE WHEN a.client_port = -1 THEN 'unix'
+            ELSE coalesce(CASE family(a.client_addr) WHEN 6 THEN '[' || host(a.client_addr) || ']'
+                               ELSE host(a.client_addr) END || ':' || a.client_port, '') END AS client_address,
        coalesce(a.wait_event_type || '/' || a.wait_event, '') AS wait_event,
        coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float8 AS transaction_seconds,
        coalesce(extract(epoch FROM clock_timestamp() - a.state_change), 0)::float8 AS state_seconds,

@@ -6,7 +6,7 @@ from typing import Any, Final
 from poolguard.guard.locks.backends import Backend, Identity, Node, Wait
 from poolguard.guard.locks.conflicts import Lock, blockers
 from poolguard.ledger.facts import Transaction
-from poolguard.wire.fingerprint import fingerprint
+from poolguard.wire.fingerprint import comments_of, fingerprint
 
 Row = Mapping[str, Any]
 NO_PID: Final = 0
@@ -113,6 +113,7 @@ def _backend(row: Row, transaction: Transaction | None) -> Backend:
         state_seconds=row["state_seconds"],
         statement_seconds=row["statement_seconds"],
         statement=fingerprint(text) if text else None,
+        comments=comments_of(text) if text else "",
         pool=transaction.pool if transaction is not None else "",
         transaction=transaction.id if transaction is not None else None,
     )

@@ -61,6 +61,8 @@ def test_json_has_exactly_these_fields() -> None:
         "also_matched",
         "spared_by",
         "transaction",
+        "backend",
+        "lock_tree",
         "waited_seconds",
         "waiter",
         "holders",

@@ -51,9 +51,12 @@ def everything(*pools: PoolSnapshot) -> Sources:
     errors.duplicates["app", "session", "session_pkey"] = 1
     clients = ClientBook()
     clients.see({ClientKey("shop", "bob", "unix"): {("app", Phase.IDLE): 1}}, 0.0)
+    foreign = GuardCounters()
+    foreign.actions["", "psql", "terminate", "done"] = 1
     return sources(
         *pools,
         clients=clients,
+        foreign=foreign,
         relay=relay,
         guard=GuardCounters(),
         webhook=WebhookCounters(),

@@ -1,6 +1,7 @@
 """The lock graph of a real PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from poolguard.guard.locks.roots import RootKind, kind_of
 from poolguard.guard.locks.state import LockState
 from poolguard.ledger.entries import SessionEntry
 from poolguard.ledger.facts import Transaction, transaction_facts
+from poolguard.ledger.hands import Outcome
 from tests.integration.guard.locks.crowd import UPDATE, Crowd, nobody, quietly, seen
 from tests.support.cluster import Database
 from tests.support.eventually import eventually_async
@@ -186,6 +188,75 @@ async def test_a_signal_ends_a_foreign_transaction_that_goes_on(crowd: Crowd, ob
 async def test_superusers_are_never_signalled(crowd: Crowd, observer: Observer) -> None:
     victim = await crowd.join("BEGIN", UPDATE)
     assert not await observer.signal(await identity_of(crowd, victim.info.backend_pid), terminate=True)
+
+
+async def test_an_end_is_done_when_the_backend_is_seen_to_have_obeyed(crowd: Crowd, observer: Observer) -> None:
+    await crowd.join("CREATE ROLE plain LOGIN", "GRANT ALL ON item TO plain")
+    plain = Crowd(Database(psycopg.conninfo.make_conninfo(crowd.database.dsn, user="plain")))
+    try:
+        victim = await plain.join("BEGIN", UPDATE)
+        pid = victim.info.backend_pid
+        sleeping = asyncio.create_task(quietly(victim.execute(b"SELECT pg_sleep(60)")))
+
+        async def running() -> bool:
+            found = await observer.backends([pid])
+            return found[pid].wait_event == "Timeout/PgSleep"
+
+        await eventually_async(running, within=10)
+        assert await observer.end(await identity_of(crowd, pid), terminate=False) is Outcome.DONE
+        await sleeping
+        aborted = await identity_of(crowd, pid)
+        assert aborted.state == "idle in transaction (aborted)"
+        assert await observer.end(aborted, terminate=True) is Outcome.DONE
+        assert await observer.backends([pid]) == {}
+        assert await observer.end(aborted, terminate=True) is Outcome.VICTIM_MOVED
+    finally:
+        await plain.leave()
+        await crowd.join("DROP OWNED BY plain", "DROP ROLE plain")
+
+
+async def test_who_began_another_transaction_meanwhile_is_not_ended(crowd: Crowd, observer: Observer) -> None:
+    """Check 6: the same process, the same state, another transaction."""
+    await crowd.join("CREATE ROLE plain LOGIN", "GRANT ALL ON item TO plain")
+    plain = Crowd(Database(psycopg.conninfo.make_conninfo(crowd.database.dsn, user="plain")))
+    try:
+        victim = await plain.join("BEGIN", UPDATE)
+        judged = await identity_of(crowd, victim.info.backend_pid)
+        for sql in (b"COMMIT", b"BEGIN", UPDATE.encode()):
+            await victim.execute(sql)
+        assert (await identity_of(crowd, victim.info.backend_pid)).state == judged.state
+        assert await observer.end(judged, terminate=True) is Outcome.VICTIM_MOVED
+        assert (await (await victim.execute(b"SELECT 1")).fetchone()) == (1,)
+    finally:
+        await plain.leave()
+        await crowd.join("DROP OWNED BY plain", "DROP ROLE plain")
+
+
+async def test_a_role_that_may_not_signal_or_not_see_ends_nothing(crowd: Crowd) -> None:
+    await crowd.join(
+        "CREATE ROLE plain LOGIN IN ROLE pg_read_all_stats", "CREATE ROLE other LOGIN", "GRANT ALL ON item TO other"
+    )
+    dsn = crowd.database.dsn
+    other = Crowd(Database(psycopg.conninfo.make_conninfo(dsn, user="other")))
+    observer = Observer(
+        psycopg.conninfo.make_conninfo(dsn, user="plain"),
+        LockState(),
+        clock=SystemClock(),
+        transactions=nobody,
+        interval=0.0,
+    )
+    try:
+        victim = await other.join("BEGIN", UPDATE)
+        await observer.connect()
+        seen_as = await identity_of(crowd, victim.info.backend_pid)
+        assert await observer.end(seen_as, terminate=True) is Outcome.NO_PRIVILEGE
+        assert await observer.end(replace(seen_as, state=None), terminate=True) is Outcome.NO_PRIVILEGE
+        assert (await (await victim.execute(b"SELECT 1")).fetchone()) == (1,)
+    finally:
+        await observer.stop()
+        assert await observer.end(seen_as, terminate=True) is Outcome.FAILED
+        await other.leave()
+        await crowd.join("DROP OWNED BY other", "DROP ROLE other", "DROP ROLE plain")
 
 
 async def test_it_connects_again_and_knows_nothing_meanwhile(crowd: Crowd, database: Database) -> None:
