@@ -121,7 +121,6 @@ class House:
         self.metrics: Final = self._make_metrics(settings)
         parts: list[Service] = [
             self.loop_lag,
-            self.watchdog,
             self.webhook,
             self.console,
             self.relay,
@@ -143,6 +142,10 @@ class House:
         await self._services.start()
         self.started = True
 
+    async def watch(self) -> None:
+        """From here on whatever keeps the loop is told of: a start may, for nobody is served yet."""
+        await self.watchdog.start()
+
     async def drain(self, seconds: float) -> None:
         """Say that we are not ready, take no new clients, and let transactions finish for *seconds*."""
         self.draining = True
@@ -157,6 +160,7 @@ class House:
     async def stop(self) -> None:
         """End everything."""
         await self._services.stop()
+        await self.watchdog.stop()
 
     # Wiring.
 

@@ -63,6 +63,7 @@ async def serve(loaded: Loaded, *, observe: bool) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    await house.watch()
     log.info("poolguard runs", extra=_facts(house, observe=observe))
     await stop.wait()
     await _end(house, reloader, at_once)

@@ -2,6 +2,9 @@
 
 Everything of poolguard's shares one loop; whatever keeps it for long delays leases too. `loop_lag` tells that it
 happened and how often, this one what it was. Only names of files, functions and line numbers are kept: no values.
+
+Where nothing runs on the late loop, nothing blocks it: the process was not given the CPU. That counts as a place of its
+own, and is told only when it lasts.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Final
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,10 @@ PAUSE_SECONDS: Final = 10.0
 """At most one line in the log in so long; the metric counts all."""
 MAX_PLACES: Final = 50
 OTHER: Final = "other"
+NO_CPU: Final = "nothing ran: no CPU"
+"""The place where the loop was late and no code ran on it."""
+NO_CPU_SECONDS: Final = 0.5
+"""Shorter pauses of that kind are the machine's daily life, and are only counted."""
 _FRAMES: Final = 12
 _PACKAGE: Final = Path(__file__).parents[1]
 
@@ -42,6 +49,8 @@ class Watchdog:
         """How often the loop was late, by the place in the code that it was found at."""
         self._beat_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._turning: CodeType | None = None
+        """The code that turns the loop: whatever is innermost beside it runs on the loop."""
         self._thread: threading.Thread | None = None
         self._ending: Final = threading.Event()
         self._loop_thread = 0
@@ -54,7 +63,8 @@ class Watchdog:
         """Begin to watch."""
         self._loop_thread = threading.get_ident()
         self._beat_at = time.monotonic()
-        self._beat(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(0, self._beat, loop)  # not at once: it looks at who calls it
         self._thread = threading.Thread(target=self._watch, name=self.name, daemon=True)
         self._thread.start()
 
@@ -74,6 +84,8 @@ class Watchdog:
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
+        if self._turning is None:
+            self._turning = _turns_the_loop(sys._getframe(1))  # noqa: SLF001 - as below
         if self._found:
             self._came_back(now)
         self._beat_at = now
@@ -83,12 +95,19 @@ class Watchdog:
         stack, self._found, self._stuck_told = self._found, (), False
         place = place_of(stack)
         self.blocked[place if place in self.blocked or len(self.blocked) < MAX_PLACES else OTHER] += 1
-        if now - self._told_at < self._pause:
+        late = now - self._beat_at
+        if now - self._told_at < self._pause or (place == NO_CPU and late < NO_CPU_SECONDS):
             return
         self._told_at = now
+        if place == NO_CPU:
+            log.warning(
+                "the process was not given the CPU: raise its request, or take away its limit",
+                extra={"late_seconds": round(late, 3)},
+            )
+            return
         log.warning(
             "event loop was blocked",
-            extra={"blocked_seconds": round(now - self._beat_at, 3), "place": place, "stack": list(stack)},
+            extra={"blocked_seconds": round(late, 3), "place": place, "stack": list(stack)},
         )
 
     # In the thread
@@ -100,7 +119,7 @@ class Watchdog:
             if late < self._late:
                 continue
             if not self._found:
-                stack = stack_of(self._loop_thread)
+                stack = stack_of(self._loop_thread, self._turning)
                 if self._beat_at == beat_at:  # else it came back while it was looked at
                     self._found = stack
             elif late >= STUCK_SECONDS and not self._stuck_told:
@@ -109,15 +128,34 @@ class Watchdog:
                 log.error("event loop is stuck", extra={"place": place_of(stack), "stack": list(stack)})
 
 
-def stack_of(thread: int) -> Sequence[str]:
-    """Where *thread* is: `file:line function`, the innermost call last; a few of poolguard's own and below."""
+def stack_of(thread: int, turning: CodeType | None = None) -> Sequence[str]:
+    """Where *thread* is: `file:line function`, the innermost call last; a few of poolguard's own and below.
+
+    Only `NO_CPU` if there is nothing but the code *turning* its loop.
+    """
     frame: FrameType | None = sys._current_frames().get(thread)  # noqa: SLF001 - there is no other way, and it is documented
+    if frame is not None and turning is not None and _nothing_runs(frame, turning):
+        return (NO_CPU,)
     found: list[str] = []
     while frame is not None and len(found) < _FRAMES:
         code = frame.f_code
         found.append(f"{_short(code.co_filename)}:{frame.f_lineno} {code.co_name}")
         frame = frame.f_back
     return tuple(reversed(found)) or ("?:0 ?",)
+
+
+def _turns_the_loop(caller: FrameType) -> CodeType:
+    """What calls callbacks: uvloop has no frame, so it is whoever runs that; asyncio has one between."""
+    if caller.f_code.co_name == "_run" and caller.f_back is not None:
+        return caller.f_back.f_code
+    return caller.f_code
+
+
+def _nothing_runs(innermost: FrameType, turning: CodeType) -> bool:
+    waits = innermost.f_back is not None and innermost.f_code.co_name == "select"  # asyncio's, for sockets and timers
+    return innermost.f_code is turning or (
+        waits and innermost.f_back is not None and innermost.f_back.f_code is turning
+    )
 
 
 def _short(file: str) -> str:
@@ -129,6 +167,8 @@ def _short(file: str) -> str:
 
 def place_of(stack: Sequence[str]) -> str:
     """The innermost function of poolguard's own, `poolguard/x/y.py function`; of anybody's if there is none."""
+    if NO_CPU in stack:
+        return NO_CPU
     own = [line for line in stack if line.startswith(f"{_PACKAGE.name}/")]
     where, _, function = (own or list(stack))[-1].partition(" ")
     return f"{where.rpartition(':')[0]} {function}"

@@ -52,6 +52,29 @@ def test_it_starts_while_postgresql_is_away_says_why_it_is_not_ready_and_serves_
     assert eventually(lambda: daemon.ask("PUT", "/v1/leases/a", {"holderIdentity": "pod-1"}).status == 201, within=15)
 
 
+def test_a_start_is_no_block_of_the_loop(run: Run, settings: dict[str, Any]) -> None:
+    daemon = run(settings)
+    assert daemon.metric("poolguard_loop_blocks_total", place="poolguard/daemon/main.py serve") == 0
+    assert daemon.logged("event loop was blocked") == []
+
+
+def test_postgresql_that_goes_away_later_is_told_and_leaves_it_ready(
+    run: Run, settings: dict[str, Any], pg_control: EmbeddedPostgres
+) -> None:
+    daemon = run(settings)
+    assert eventually(lambda: daemon.probe("/readyz").status == 200)
+    pg_control.stop()
+    with pytest.raises(psycopg.Error), ThreadPoolExecutor(1) as threads:
+        waiter = threads.submit(_ask_for_one, daemon.conninfo("app"))
+        eventually(lambda: daemon.pool("app")["last_error"], within=10)
+        answer = daemon.probe("/readyz")
+        (check,) = [check for check in answer.json["checks"] if check["name"] == "pool:app"]
+        assert (answer.status, check["ok"], check["required"]) == (200, False, False)
+        assert check["why"].startswith("no server can be opened: ")
+        daemon.signal(signal.SIGTERM)
+        waiter.result(timeout=20)
+
+
 def _ask_for_one(conninfo: str) -> object:
     with psycopg.connect(conninfo) as client:
         row = client.execute("SELECT 1").fetchone()

@@ -33,6 +33,29 @@ async def test_a_block_is_told_with_its_place_and_counted(caplog: pytest.LogCapt
     assert record.blocked_seconds >= 0.02  # type: ignore[attr-defined]
 
 
+async def test_a_loop_on_which_nothing_ran_blocked_nobody(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, loop_kind: str
+) -> None:
+    """A process without CPU looks like that: late, and waiting for its sockets."""
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.2)  # the loop rests meanwhile, and so is late by its own clock
+    dog = Watchdog(late_seconds=-0.15)
+    await dog.start()
+    await eventually_async(lambda: dog.blocked.total() > 1, every=1.0)
+    await dog.stop()
+    assert set(dog.blocked) == {module.NO_CPU}
+    assert "event loop was blocked" not in caplog.text
+
+
+def test_only_a_long_lack_of_cpu_is_told_and_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    dog = Watchdog()
+    for late in (module.NO_CPU_SECONDS - 0.1, module.NO_CPU_SECONDS + 0.1):
+        dog._found = (module.NO_CPU,)
+        dog._came_back(late)
+    (record,) = caplog.records
+    assert "raise its request" in record.message
+    assert dog.blocked == {module.NO_CPU: 2}
+
+
 async def test_many_blocks_are_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     dog = Watchdog(late_seconds=0.02)
     await dog.start()
