@@ -1,20 +1,17 @@
 """Whether poolguard is ready for clients, check by check, with the reason for each. Pure.
 
-Not ready: not started, not listening, draining, or a pool that can't open a server. A pool that could until a moment
-ago stays ready for a while, so that a restart of PostgreSQL doesn't take every sidecar out of service at once. Every
-pool opens a server before the first client comes, so one that has never had one is not ready. Leases are reported only:
-applications that don't use them must not be taken out of service for their sake.
+Not ready: not started, not listening, draining, or a pool that has not opened its first server yet, for that would be
+a rollout of settings that don't work. Once all pools could serve, PostgreSQL decides no more: every replica sees the
+same one, so turning unready when it goes would take them all out of their Service at once, and the network would refuse
+clients where poolguard lets them wait, or says what is wrong. It is still told. So are leases: applications that don't
+use them must not be taken out of service for their sake.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from poolguard.pool.snapshot import PoolSnapshot
-
-GRACE_SECONDS: Final = 30.0
-"""For how long a pool that could open a server stays ready when it no longer can."""
 
 
 class LeaseStore(StrEnum):
@@ -36,30 +33,27 @@ class Check:
 
 
 class Readiness:
-    """Remembers when each pool was last seen able to serve."""
+    """Remembers that all pools could serve once."""
 
     def __init__(self) -> None:
-        self._good_at: dict[str, float] = {}
+        self._served = False
 
-    def check_pools(self, pools: Sequence[PoolSnapshot], now: float) -> list[Check]:
-        """One check for each pool; *now* is on the monotonic clock."""
-        self._good_at = {pool.name: self._good_at[pool.name] for pool in pools if pool.name in self._good_at}
-        return [self._check_pool(pool, now) for pool in pools]
+    def check_pools(self, pools: Sequence[PoolSnapshot]) -> list[Check]:
+        """One check for each pool."""
+        checks = [_check_pool(pool, required=not self._served) for pool in pools]
+        self._served = self._served or all(check.ok for check in checks)
+        return checks
 
-    def _check_pool(self, pool: PoolSnapshot, now: float) -> Check:
-        name = f"pool:{pool.name}"
-        servers = pool.idle + pool.held
-        if servers or not pool.last_error:
-            if not servers and not pool.opened_total:
-                return Check(name, ok=False, why="its first server is still being opened")
-            self._good_at[pool.name] = now
-            return Check(name, ok=True, why=f"{servers} servers open")
-        good_at = self._good_at.get(pool.name)
-        why = f"no server can be opened: {pool.last_error}"
-        if good_at is None:
-            return Check(name, ok=False, why=why)
-        gone = now - good_at
-        return Check(name, ok=gone <= GRACE_SECONDS, why=f"{why} (for {gone:.0f} s)")
+
+def _check_pool(pool: PoolSnapshot, *, required: bool) -> Check:
+    name = f"pool:{pool.name}"
+    if servers := pool.idle + pool.held:
+        return Check(name, ok=True, why=f"{servers} server{'s' * (servers != 1)} open", required=required)
+    if pool.last_error:
+        return Check(name, ok=False, why=f"no server can be opened: {pool.last_error}", required=required)
+    if not pool.opened_total:
+        return Check(name, ok=False, why="its first server is still being opened", required=required)
+    return Check(name, ok=True, why="no server open; the next client opens one", required=required)
 
 
 def check_process(*, started: bool, listening: bool, draining: bool) -> list[Check]:
