@@ -95,7 +95,7 @@ def _list(client: "LeaseClient", *, prefix: str, as_json: bool) -> Exit:
         for lease in found:
             print(json.dumps(lease))
     else:
-        print(table(found))
+        print(table(found) if found else "There is no lease.")
     return Exit.OK
 
 

@@ -50,6 +50,8 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
 
 def transactions_table(found: list[dict[str, Any]]) -> str:
     """What holds servers, a line each; the statement as far as the terminal is wide."""
+    if not found:
+        return "No transaction holds a server."
     rows = [["ID", "POOL", "STATE", "FOR", "OPEN", "APPLICATION", "CLIENT", "BACKEND", "STATEMENT"]]
     rows += [
         [
@@ -70,6 +72,8 @@ def transactions_table(found: list[dict[str, Any]]) -> str:
 
 def sessions_table(found: list[dict[str, Any]]) -> str:
     """Sessions, a line each."""
+    if not found:
+        return "No client is connected."
     rows = [["SESSION", "POOL", "STATE", "FOR", "CONNECTED", "APPLICATION", "CLIENT", "USER", "TRANSACTION"]]
     rows += [
         [

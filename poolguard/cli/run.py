@@ -76,5 +76,5 @@ def _invitation(loaded: "Loaded") -> str:
     else:
         lines.append("  psql to the port that the log line 'poolguard runs' tells")
     if listen.control.port:
-        lines.append(f"  curl http://{listen.control.host}:{listen.control.port}/v1/pools")
+        lines.append(f"The page: http://{listen.control.host}:{listen.control.port}/")
     return "\n".join(lines)

@@ -90,10 +90,11 @@ def _fate(transaction: Transaction) -> str:
 
 
 def _ages(transaction: Transaction) -> str:
+    number = transaction.statements
     return (
         f"transaction {transaction.id} of pool {transaction.pool}: {transaction.phase.value} for "
         f"{format_duration(transaction.phase_seconds)}, open for {format_duration(transaction.transaction_seconds)}, "
-        f"server held for {format_duration(transaction.checkout_seconds)}, {transaction.statements} statements"
+        f"server held for {format_duration(transaction.checkout_seconds)}, {number} statement{'s' * (number != 1)}"
     )
 
 

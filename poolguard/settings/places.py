@@ -99,6 +99,7 @@ def _syntax_text(error: yaml.MarkedYAMLError) -> str:
         "mapping values are not allowed here": "check the indentation, and quote values that hold ': '",
         "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
         "expected <block end>, but found '<block mapping start>'": "check the indentation",
+        "expected ',' or '}', but got '{'": 'inside of { } write a variable in quotes, as "${NAME}"',
     }.get(problem, "check indentation, quotes and brackets here and on the line above")
     return f"not valid YAML: {shown}; {hint}"
 

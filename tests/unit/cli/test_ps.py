@@ -24,6 +24,13 @@ def test_a_line_for_each_transaction_without_literals(capsys: pytest.CaptureFixt
     assert "(pinned)" in second
 
 
+def test_nothing_to_list_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening((200, {"transactions": [], "sessions": [], "total": 0})) as script:
+        main(["ps", "--url", script.url], {})
+        main(["ps", "--url", script.url, "--sessions"], {})
+    assert capsys.readouterr().out.splitlines() == ["No transaction holds a server.", "No client is connected."]
+
+
 def test_json_has_a_line_each_and_a_pool_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     with listening((200, PAGE)) as script:
         main(["ps", "--url", script.url, "--json", "--pool", "jobs"], {})

@@ -71,6 +71,7 @@ def test_the_first_of_several_merged_maps_wins() -> None:
         ("- a", Place(1, 1), "must be a map"),
         ("text", Place(1, 1), "must be a map"),
         ("a: [1, 2", Place(1, 9), "not valid YAML"),
+        ("a: {b: ${C}}", Place(1, 9), "in quotes, as"),
         ("a: b: c", Place(1, 5), "check the indentation, and quote values"),
         ("a:\n\t- b", Place(2, 1), "spaces, not with tabs"),
         ("a: !env X", Place(1, 4), "tags (!...)"),
