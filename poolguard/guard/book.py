@@ -69,6 +69,14 @@ class Stream:
             self.missed += 1
         self._queue.put_nowait(incident)
 
+    async def take(self, seconds: float) -> Incident | None:
+        """The next incident; None if none comes within *seconds*."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._queue.get()
+        except TimeoutError:
+            return None
+
     async def __aiter__(self) -> AsyncIterator[Incident]:
         """Yield incidents, for ever."""
         while True:

@@ -32,7 +32,9 @@ long answers are rendered in slices. Answers hold fingerprints of statements, ne
 - `locks`: handlers of the lock graph.
 - `clients`: handlers of client processes, and the probe of one.
 - `errors_seen`: handlers of deadlocks and duplicate keys.
-- `state`: handlers of the index and of settings.
+- `state`: handlers of settings and of the API's description.
+- `page`: the live page and the list of paths; its files are in assets/.
+- `events`: incidents and pools as a stream.
 - `health`: handlers of the probes and the scrape.
 - `readiness`: whether poolguard is ready, and why not. Pure.
 - `leases`: handlers of the lease API.

@@ -2,9 +2,10 @@
 
 from aiohttp import web
 
-from poolguard.web import clients, errors_seen, health, incidents, locks, pools, sessions, state, transactions
+from poolguard.web import clients, errors_seen, health, incidents, locks, page, pools, sessions, state, transactions
 from poolguard.web.bodies import MAX_BODY_BYTES, read_bodies
 from poolguard.web.errors import errors_to_json
+from poolguard.web.events import add_events
 from poolguard.web.guardrails import guardrails
 from poolguard.web.sources import CONTROL, METRICS, ControlSources, MetricsSources
 
@@ -15,8 +16,9 @@ def control_app(sources: ControlSources) -> web.Application:
     gate = guardrails(sources.names, lambda: sources.settings.settings.auth.admin_token)
     app = web.Application(middlewares=[errors_to_json, gate, read_bodies()], client_max_size=MAX_BODY_BYTES)
     app[CONTROL] = sources
-    for module in (state, pools, sessions, transactions, incidents, locks, errors_seen, clients):
+    for module in (page, state, pools, sessions, transactions, incidents, locks, errors_seen, clients):
         app.add_routes(module.ROUTES)
+    add_events(app)
     app.add_routes(sources.routes)
     return app
 

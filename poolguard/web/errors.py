@@ -46,7 +46,7 @@ def refusal(error: PoolguardError) -> web.Response:
     headers: dict[str, str] = {}
     if error.http_status == 401:
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    if error.retry_after_seconds is not None:
+    if error.http_status == 503:
         headers[hdrs.RETRY_AFTER] = str(error.retry_after_seconds)
     return reply(body_of(error), status=error.http_status, headers=headers)
 

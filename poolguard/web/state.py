@@ -1,4 +1,4 @@
-"""GET /v1/settings, and GET / and /openapi.json for somebody who looks around."""
+"""GET /v1/settings, and GET /openapi.json for programs that look around."""
 
 from datetime import UTC, datetime
 
@@ -29,15 +29,6 @@ async def get_settings(request: web.Request) -> web.Response:
     )
 
 
-async def get_index(request: web.Request) -> web.Response:
-    """What there is: every path with its methods."""
-    paths: dict[str, list[str]] = {}
-    for route in request.app.router.routes():
-        if route.resource is not None and route.method != "HEAD":
-            paths.setdefault(route.resource.canonical, []).append(route.method)
-    return reply({"poolguard": __version__, "paths": dict(sorted(paths.items()))})
-
-
 async def get_openapi(request: web.Request) -> web.Response:
     """What there is, for programs: OpenAPI."""
     routes = [
@@ -52,4 +43,4 @@ def _summary(docstring: str | None) -> str:
     return (docstring or "").strip().partition("\n")[0].rstrip(".")
 
 
-ROUTES = (web.get("/openapi.json", get_openapi), web.get("/", get_index), web.get("/v1/settings", get_settings))
+ROUTES = (web.get("/openapi.json", get_openapi), web.get("/v1/settings", get_settings))

@@ -5,7 +5,7 @@ from typing import Final
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import SessionFacts, Transaction
 from poolguard.pool.snapshot import PoolSnapshot
-from poolguard.wire.fingerprint import fingerprint
+from poolguard.wire.fingerprint import comment_tags, fingerprint
 
 STATES: Final = {phase.name.lower(): phase for phase in Phase}
 """Phases by the names that the API and the metrics have for them."""
@@ -79,6 +79,7 @@ def transaction_view(transaction: Transaction) -> dict[str, object]:
         "checkout_seconds": _round(transaction.checkout_seconds),
         "statements": transaction.statements,
         "statement": statement_view(transaction.statement),
+        "tags": comment_tags(transaction.statement),
         "pin": transaction.pin or None,
     }
 

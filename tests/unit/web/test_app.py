@@ -10,6 +10,8 @@ DOCS = Path(__file__).parents[3] / "docs" / "http.md"
 CONTRACT = {
     "GET /",
     "GET /openapi.json",
+    "GET /page/{name}",
+    "GET /v1/events",
     "GET /v1/pools",
     "GET /v1/pools/{name}",
     "GET /v1/sessions",

@@ -49,6 +49,12 @@ async def test_an_error_that_says_when_to_come_again_says_so_in_a_header() -> No
     assert headers["Retry-After"] == "1"
 
 
+async def test_an_error_that_does_not_pass_by_waiting_says_nothing_of_when_to_come_again() -> None:
+    _, _, headers = await answer_to(LeaseHeld("taken", holder="pod-2", valid_for_ms=900))
+
+    assert "Retry-After" not in headers
+
+
 async def test_a_bug_is_answered_with_an_id_that_the_log_has_and_without_its_text(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

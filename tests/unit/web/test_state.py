@@ -1,4 +1,4 @@
-"""Settings and the index over HTTP."""
+"""Settings over HTTP."""
 
 from poolguard.metrics.sources import ReloadResult
 from tests.support.web import Control
@@ -22,11 +22,3 @@ async def test_settings_tell_what_is_in_force_and_no_secret() -> None:
         "last_refusal": "pools.app.sise: unknown key",
         "admin_token_required": True,
     }
-
-
-async def test_the_index_lists_every_path() -> None:
-    async with Control().client() as client:
-        paths = (await (await client.get("/")).json())["paths"]
-
-    assert paths["/v1/pools"] == ["GET"]
-    assert paths["/v1/transactions/{id}/{action}"] == ["POST"]
