@@ -57,7 +57,7 @@ def transactions_table(found: list[dict[str, Any]]) -> str:
         [
             one["id"],
             one["pool"],
-            one["state"] if not one["pin"] else f"{one['state']} (pinned)",
+            _state(one),
             format_duration(one["state_seconds"]),
             format_duration(one["transaction_seconds"]),
             shortened(one["application_name"] or "-", 24),
@@ -79,7 +79,7 @@ def sessions_table(found: list[dict[str, Any]]) -> str:
         [
             str(one["id"]),
             one["pool"] or "-",
-            one["state"],
+            _state({**one, "pin": None}),
             format_duration(one["state_seconds"]),
             format_duration(one["connected_seconds"]),
             shortened(one["application_name"] or "-", 24),
@@ -90,6 +90,12 @@ def sessions_table(found: list[dict[str, Any]]) -> str:
         for one in found
     ]
     return _fitting(rows)
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    """The state, with what explains it: a pin, or the lane that it waits in or is inside of."""
+    why = "pinned" if one["pin"] else one.get("lane")
+    return f"{one['state']} ({why})" if why else str(one["state"])
 
 
 def _fitting(rows: list[list[str]]) -> str:

@@ -48,12 +48,12 @@ COLUMNS: Final = {
     ),
     Topic.SESSIONS: _columns(
         "id:int8 pool user database application_name client_address state state_seconds:float8 "
-        "connected_seconds:float8 transaction backend_pid:int8 pin channels:int8"
+        "connected_seconds:float8 transaction backend_pid:int8 pin channels:int8 lane"
     ),
     Topic.TRANSACTIONS: _columns(
         "id pool user database application_name client_address backend_pid:int8 state state_seconds:float8 "
         "transaction_seconds:float8 statement_seconds:float8 checkout_seconds:float8 statements:int8 pin fingerprint "
-        "statement"
+        "statement lane"
     ),
     Topic.LOCKS: _columns(
         "depth:int8 pid:int8 blocked_by class waits_seconds:float8 lock_mode lock_on state state_seconds:float8 user "
@@ -138,6 +138,7 @@ def session_rows(sessions: Sequence[SessionFacts]) -> Iterator[Row]:
             session.backend_pid or None,
             session.pin or None,
             session.channels,
+            session.lane or None,
         )
 
 
@@ -162,6 +163,7 @@ def transaction_rows(transactions: Sequence[Transaction]) -> Iterator[Row]:
             held.pin or None,
             statement.id if statement else None,
             statement.text if statement else None,
+            held.lane or None,
         )
 
 

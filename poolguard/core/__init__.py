@@ -4,6 +4,7 @@ Pure: no I/O, no clock reading, no logging. Imports nothing else of poolguard's.
 
 - `ids`: numbers that name sessions, servers and transactions.
 - `errors`: every failure that reaches a client or an HTTP caller, with its SQLSTATE and HTTP status.
+- `by_text`: what is worked out of a text, remembered.
 - `clock`: the protocol through which time comes in.
 - `histogram`: counts by upper bound, cheap to feed.
 - `secret`: secrets compared.

@@ -110,6 +110,12 @@ class PoolExhausted(PoolguardError):
     code = "query_wait_timeout"
 
 
+class LaneBusy(PoolExhausted):
+    """A lane let the transaction in neither at once nor in time (53300). Nothing was sent: safe to repeat."""
+
+    code = "lane_busy"
+
+
 class UpstreamUnavailable(PoolguardError):
     """No connection to PostgreSQL could be opened (08001)."""
 

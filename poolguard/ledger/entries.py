@@ -24,6 +24,7 @@ class Phase(StrEnum):
     IDLE = "idle"
     DEFERRED = "transaction begun, nothing held"
     WAITING = "waiting for a server"
+    WAITING_IN_LANE = "waiting in a lane"
     ENDED = "transaction ended by the guard"
     ACTIVE = "active"
     IDLE_IN_TRANSACTION = "idle in transaction"
@@ -44,6 +45,7 @@ class SessionEntry:
         "connected_at",
         "database",
         "held_since",
+        "lane",
         "phase",
         "phase_since",
         "pin",
@@ -88,6 +90,8 @@ class SessionEntry:
         """Texts of the latest SETs of parameters that PostgreSQL does not report, newest last; each pins the server."""
         self.channels = 0
         """How many channels it hears by the pool's listening server."""
+        self.lane = ""
+        """The lane of its pool that it waits in, or is inside of; empty for none."""
         self.pin = ""
         """Why the server outlives the transaction; empty for no pin."""
 

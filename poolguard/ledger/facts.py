@@ -36,6 +36,8 @@ class Transaction:
     """How many sessions wait for its locks: filled in by whoever knows, 0 else."""
     blocking_seconds: float = 0.0
     """The longest of those waits."""
+    lane: str = ""
+    """The lane that it is inside of; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class SessionFacts:
     pin: str
     channels: int
     """How many channels it hears by the pool's listening server."""
+    lane: str = ""
+    """The lane that it waits in, or is inside of; empty for none."""
 
 
 def transaction_facts(entry: SessionEntry, now: float) -> Transaction:
@@ -78,6 +82,7 @@ def transaction_facts(entry: SessionEntry, now: float) -> Transaction:
         recent=tuple(entry.recent),
         pin=entry.pin,
         sets=entry.sets,
+        lane=entry.lane,
     )
 
 
@@ -97,4 +102,5 @@ def session_facts(entry: SessionEntry, now: float, *, holds: bool) -> SessionFac
         backend_pid=entry.backend_pid if holds else 0,
         pin=entry.pin,
         channels=entry.channels,
+        lane=entry.lane,
     )

@@ -72,6 +72,25 @@ CHECKOUTS: Final = _counter("poolguard_checkouts_total", "Times that a session w
 CHECKOUT_SECONDS: Final = _histogram(
     "poolguard_checkout_seconds", "How long a server was held, from getting it to giving it back.", "pool"
 )
+LANE_WAITING: Final = _gauge(
+    "poolguard_lane_waiting", "Transactions that wait in a lane; where it observes, that would.", "pool", "lane", "mode"
+)
+LANE_IN_FLIGHT: Final = _gauge("poolguard_lane_in_flight", "Transactions inside of a lane.", "pool", "lane", "mode")
+LANE_WAIT_SECONDS: Final = _histogram(
+    "poolguard_lane_wait_seconds",
+    "Waits in a lane, also those in vain; where it observes, those that would have been.",
+    "pool",
+    "lane",
+    "mode",
+)
+LANE_REJECTIONS: Final = _counter(
+    "poolguard_lane_rejections_total",
+    "Transactions that a lane did not let in (53300): queue_full, timeout; where it observes, would not have.",
+    "pool",
+    "lane",
+    "mode",
+    "reason",
+)
 SERVER_CONNECTS: Final = _counter(
     "poolguard_server_connects_total", "Attempts to open a server, by outcome.", "pool", "outcome"
 )

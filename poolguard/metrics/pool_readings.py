@@ -48,6 +48,13 @@ def pool_readings(pool: PoolSnapshot) -> Iterator[Reading]:
     for reason in CloseReason:
         yield Reading(c.SERVER_DISCONNECTS, (pool.name, reason.value), pool.closed_total.get(reason, 0))
     yield Reading(c.SERVER_RETRY, name, pool.retry_in_seconds)
+    for lane in pool.lanes:
+        labels = (pool.name, lane.name, lane.mode)
+        yield Reading(c.LANE_WAITING, labels, lane.waiting)
+        yield Reading(c.LANE_IN_FLIGHT, labels, lane.in_flight)
+        yield Reading(c.LANE_WAIT_SECONDS, labels, lane.wait_seconds)
+        for refusal, number in lane.rejections_total.items():
+            yield Reading(c.LANE_REJECTIONS, (*labels, refusal), number)
 
 
 def ledger_readings(ledger: Ledger, pools: Sequence[PoolSnapshot], now: float) -> Iterator[Reading]:

@@ -11,6 +11,7 @@ from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
 from poolguard.core.errors import PoolguardError, ShuttingDown, UpstreamUnavailable
 from poolguard.core.histogram import TRANSACTION_BOUNDS, WAIT_BOUNDS, Histogram
+from poolguard.pool.lanes import Lanes
 from poolguard.pool.snapshot import CloseReason, PoolSnapshot
 from poolguard.pool.state import Close, Effect, Grant, Open, PoolState, Refusal, Refuse
 from poolguard.settings.model import Pool as PoolSettings
@@ -93,6 +94,7 @@ class Pool(Generic[S]):
         self.settings = settings
         self.state: PoolState[S, Waiter[S]] = PoolState(size=settings.size, max_waiting=settings.max_waiting)
         self.take: Final = self.state.take
+        self.lanes: Final = Lanes(name, settings.lanes, clock)
         self.opener = opener
         self._clock = clock
         self._tasks = tasks
@@ -200,6 +202,7 @@ class Pool(Generic[S]):
         self.settings = settings
         self.state.size, self.state.max_waiting = settings.size, settings.max_waiting
         self._perform((*self.state.retire_surplus(), *self.state.want()))
+        self.lanes.apply(settings.lanes)
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
             self._deadline_timer = None
@@ -238,6 +241,7 @@ class Pool(Generic[S]):
         """Close everything; whoever waits, or comes yet, is told *error*."""
         self._stopping = True
         self._stop_error = error or self._stop_error
+        self.lanes.stop()
         for timer in (self._deadline_timer, self._retry_timer):
             if timer is not None:
                 timer.cancel()
@@ -274,6 +278,7 @@ class Pool(Generic[S]):
             checkout_seconds=self.checkout_seconds,
             retry_in_seconds=max(0.0, self._retry_at - now) if self._failures else 0.0,
             last_error=str(self.last_error) if self.last_error else "",
+            lanes=self.lanes.snapshots(now),
         )
 
     def _perform(self, effects: tuple[Effect[S, Waiter[S]], ...]) -> None:

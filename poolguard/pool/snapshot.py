@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from poolguard.core.histogram import Histogram
+from poolguard.pool.lane import LaneSnapshot
 
 
 class CloseReason(StrEnum):
@@ -57,3 +58,4 @@ class PoolSnapshot:
     """While opening servers fails: when the next attempt is due; else 0."""
     last_error: str
     """Why opening a server failed last, while it still fails; else empty. Holds no secret."""
+    lanes: tuple[LaneSnapshot, ...] = ()

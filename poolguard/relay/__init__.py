@@ -37,6 +37,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `lobby`: what a pool's clients are greeted with, and which of their parameters PostgreSQL accepts.
 - `opening`: how servers are opened, and what runs on them cancelled.
 - `session`: one client's session: holding, waiting, ending.
+- `laned`: one whose transactions may have to wait for each other, by the lanes of its pool.
 - `routed`: one whose transactions may run in another pool, by statement routes.
 - `waiting`: a session that waits for a server.
 - `rest`: when a session reads and when it is at rest.

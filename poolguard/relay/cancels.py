@@ -28,7 +28,7 @@ class Cancels:
 
     async def ask(self, session: Session) -> None:
         """End what *session* waits for or runs; returns when PostgreSQL has been told, or nothing is to be done."""
-        if session.held is not None and session.pool.withdraw(session):
+        if session.held is not None and session.withdraw():
             session.wait_failed(Canceled("canceling statement due to user request"))
         elif session.server is not None and session.block is None:
             session_id = session.entry.session_id

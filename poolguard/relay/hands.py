@@ -79,6 +79,7 @@ async def terminate(session: Session, checkout: int, error: PoolguardError, grac
     unsynced, copying, mid_row = session.unsynced, session.copying > 0, server.mid_row
     session.detach(monotonic())
     server.vacate()
+    leave_lane = session.lane_exit()
     if mid_row:  # in half a row an error would be read as data
         session.close_transport()
     else:
@@ -87,5 +88,7 @@ async def terminate(session: Session, checkout: int, error: PoolguardError, grac
         await server.end_what_runs(unsynced=unsynced, copying=copying, seconds=grace)
     except (PoolguardError, OSError, TimeoutError):
         log.warning("a statement may still run", extra={"backend_pid": server.backend_pid})
+    finally:
+        leave_lane()
     server.discard(CloseReason.TERMINATED)
     return Outcome.DONE

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from poolguard.relay.listener import Listener
 from poolguard.relay.listening_server import quoted
 from poolguard.relay.pipe import PASS, SYNC, length_at
-from poolguard.relay.replies import Reply
+from poolguard.relay.replies import NotYet, Reply
 from poolguard.wire import messages
 from poolguard.wire.subscriptions import Subscription
 from poolguard.wire.text import Verdict
@@ -32,7 +32,7 @@ _BIND: Final = messages.message(b"B", b"__poolguard_listen\0\0" + bytes(6))
 _RUN: Final = messages.message(b"E", b"__poolguard_listen\0" + bytes(4))
 
 
-class Unready(Exception):
+class Unready(NotYet):
     """The listening server must hear *channels* before the message at hand may go on."""
 
     def __init__(self, listener: Listener, channels: tuple[bytes, ...]) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from poolguard.core.errors import PoolExhausted, PoolguardError, ShuttingDown
+from poolguard.core.errors import LaneBusy, PoolExhausted, PoolguardError, ShuttingDown
 from poolguard.core.units import format_duration
 from poolguard.ledger.facts import Transaction
+from poolguard.pool.lane import LaneSnapshot
 from poolguard.pool.state import Refusal
 from poolguard.wire.fingerprint import fingerprint
 
@@ -42,6 +43,25 @@ def exhausted(
         detail="\n".join(f"held by {describe(holder)}" for holder in holders[:NAMED_HOLDERS]),
         hint="Nothing was sent to PostgreSQL: it is safe to repeat. End or fix the holder; raise the pool's size "
         "or wait_timeout only if the holders are doing useful work.",
+    )
+
+
+def kept_out(
+    pool: str, lane: LaneSnapshot, reason: Refusal, waited: float, *, inside: Sequence[Transaction]
+) -> LaneBusy:
+    """The 53300 of a transaction that its lane did not let in. *inside*: those in it that hold a server."""
+    if reason is Refusal.TIMEOUT:
+        text = f"query_wait_timeout: lane {lane.name!r} of pool {pool!r} had no place within {format_duration(waited)}"
+    else:
+        text = f"query_wait_timeout: lane {lane.name!r} of pool {pool!r} has its queue full"
+    text += f" ({lane.at_once} at once, {lane.in_flight} inside, {lane.waiting} waiting)"
+    if inside:
+        text += f"; inside longest is {describe(inside[0])}"
+    return LaneBusy(
+        text,
+        detail="\n".join(f"inside is {describe(holder)}" for holder in inside[:NAMED_HOLDERS]),
+        hint="Nothing was sent to PostgreSQL: it is safe to repeat. See why those inside take so long; raise at_once, "
+        f"max_waiting or wait of pools.{pool}.lanes only if they are doing useful work.",
     )
 
 

@@ -3,6 +3,10 @@
 from collections.abc import Callable, Mapping
 
 
+class NotYet(Exception):
+    """The message at hand can't go on now: it and all behind it are held back. The subclass says why."""
+
+
 class Reply:
     """One completion in the extended protocol that is not simply passed on.
 

@@ -7,10 +7,10 @@ from time import monotonic
 from typing import Any, Final
 
 from poolguard.core.errors import PoolguardError, ShuttingDown
+from poolguard.relay.laned import LanedSession
 from poolguard.relay.pipe import IDLE, SWALLOW
 from poolguard.relay.retry import is_one_statement, may_repeat, read_answer, without_prefix
 from poolguard.relay.server import Server
-from poolguard.relay.session import Session
 from poolguard.settings.policies import PolicyMode
 from poolguard.wire.fingerprint import fingerprint
 
@@ -40,7 +40,7 @@ class Attempt:
         self.timer: asyncio.TimerHandle | None = None
 
 
-class RetryingSession(Session):
+class RetryingSession(LanedSession):
     """See `retry.py` for when. Only statements on the hot path are tried again: whatever is not plain is not."""
 
     __slots__ = ("attempt",)

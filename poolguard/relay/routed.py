@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from poolguard.core.by_text import ByText
 from poolguard.core.errors import PoolguardError
 from poolguard.ledger.entries import SessionEntry
 from poolguard.pool.pool import Pool
 from poolguard.pool.registry import fits
+from poolguard.relay.laned import LanedSession
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.pipe import length_at
 from poolguard.relay.retrying import RetryingSession
@@ -27,12 +29,6 @@ from poolguard.wire.text import classify
 LOOKED_AT_BYTES: Final = 4096
 """How much of a text a route's expression sees."""
 
-_KEPT: Final = 1024
-_KEPT_BYTES: Final = 1024
-"""How many verdicts are kept, and of texts up to what length."""
-
-_QUERY, _PARSE, _BIND, _DESCRIBE = b"QPBD"
-
 
 class Router:
     """The statement routes of one kind of session. A verdict is kept by its text: who repeats it pays once."""
@@ -40,29 +36,21 @@ class Router:
     def __init__(self, routes: Iterable[Route], pools: Mapping[str, Pool[Server]]) -> None:
         self._routes = [(re.compile(route.match.statement or ""), route.pool) for route in routes]
         self._pools = pools
-        self._verdicts: dict[bytes, str | None] = {}
+        self._verdicts: Final[ByText[str | None]] = ByText(self._judge)
 
     def pool_for(self, text: bytes) -> Pool[Server] | None:
         """Where a transaction that begins with *text* runs; None: where its session is at home."""
-        try:
-            name = self._verdicts[text]
-        except KeyError:
-            name = self._judge(text)
+        name = self._verdicts(text)
         return None if name is None else self._pools.get(name)  # a reload may have taken it away
 
     def _judge(self, text: bytes) -> str | None:
-        seen = text[:LOOKED_AT_BYTES].decode("utf-8", "replace")
-        name = next((pool for pattern, pool in self._routes if pattern.search(seen)), None)
         if classify(text).subscribes:
-            name = None  # what is heard where would depend on channels' names
-        if len(text) <= _KEPT_BYTES:
-            if len(self._verdicts) >= _KEPT:
-                self._verdicts.clear()
-            self._verdicts[text] = name
-        return name
+            return None  # what is heard where would depend on channels' names
+        seen = text[:LOOKED_AT_BYTES].decode("utf-8", "replace")
+        return next((pool for pattern, pool in self._routes if pattern.search(seen)), None)
 
 
-class RoutedSession(Session):
+class RoutedSession(LanedSession):
     """A session of a pool of mode `transaction`, under statement routes."""
 
     __slots__ = ("own_pool", "router")
@@ -78,18 +66,14 @@ class RoutedSession(Session):
         self.own_pool = self.pool
         self.regate()
 
-    def regate(self) -> None:
-        """Choose who takes the next chunk: before it holds a server, each message must be seen."""
-        super().regate()
-        if self.server is None and self.held is None and not self.carry and not self.closed:
-            self.gate = self.walk
+    @property
+    def looks(self) -> bool:
+        """See LanedSession."""
+        return True
 
-    def settled(self, status: int, now: float) -> None:
-        """Everything owed has come: when the server is given back, the session is at home again."""
-        super().settled(status, now)
-        if self.server is None and not self.closed:
-            self._enter(self.own_pool)
-            self.regate()
+    def came_home(self) -> None:
+        """The server was given back: the session is in its own pool again."""
+        self._enter(self.own_pool)
 
     def detach(self, now: float) -> Server:
         """Let go of the server, without giving it back yet."""
@@ -105,7 +89,8 @@ class RoutedSession(Session):
     def check_out(self, out: list[bytes], data: bytes, position: int) -> Server | None:
         """Take a server of the pool that the first statement belongs to."""
         if not self.pin:
-            self._enter(self.router.pool_for(self._text_at(data, position)) or self.own_pool)
+            text = self.text_at(data, position, position + 1 + length_at(data, position + 1)[0])
+            self._enter(self.router.pool_for(text) or self.own_pool)
         return super().check_out(out, data, position)
 
     def _enter(self, pool: Pool[Server]) -> None:
@@ -115,24 +100,6 @@ class RoutedSession(Session):
             self.pool = pool
             self.take = pool.take
             self.entry.pool = pool.name
-
-    def _text_at(self, data: bytes, position: int) -> bytes:
-        """The statement that the message at *position* is about; empty for none."""
-        tag = data[position]
-        body = data[position + 5 : position + 1 + length_at(data, position + 1)[0]]
-        if tag == _QUERY:
-            return body[:-1]
-        if tag == _PARSE:
-            return body.split(b"\0", 2)[1]
-        if tag == _BIND:
-            return self._prepared(body.split(b"\0", 2)[1])
-        return self._prepared(body[1:-1]) if tag == _DESCRIBE else b""
-
-    def _prepared(self, name: bytes) -> bytes:
-        if name:
-            statement = self.statements.get(name)
-            return b"" if statement is None else statement.text
-        return b"" if self.unnamed is None else self.unnamed[6 : self.unnamed.index(b"\0", 6)]
 
 
 def begin_session(
@@ -152,7 +119,9 @@ def begin_session(
     """
     client = {"database": entry.database, "user": entry.user, "application_name": entry.application_name}
     looking = [route for route in routes if route.match.statement is not None and fits(route.match, **client)]
-    kind: type[Session] = Session if pool.settings.retry is None else RetryingSession
+    kind: type[Session] = LanedSession if pool.settings.lanes else Session
+    if pool.settings.retry is not None:
+        kind = RetryingSession
     more: dict[str, Any] = {}
     if looking and pool.settings.mode is PoolMode.TRANSACTION:
         kind, more = RoutedSession, {"router": Router(looking, pools)}

@@ -1,6 +1,7 @@
 """One client's session: a guest of the server that it holds, a waiter in its pool's queue, and how it ends."""
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
@@ -26,6 +27,10 @@ _PHASE_IDLE: Final = Phase.IDLE
 _PHASE_PINNED: Final = Phase.PINNED
 _PHASE_WAITING: Final = Phase.WAITING
 _PHASE_IN_TRANSACTION: Final = Phase.IDLE_IN_TRANSACTION
+
+
+def _nowhere() -> None:
+    """Of a session that is in no lane."""
 
 
 class Session(Rest):
@@ -248,13 +253,17 @@ class Session(Rest):
 
         return self.around.tasks.spawn(clean(), name=f"clean server {server.id}")
 
+    def lane_exit(self) -> Callable[[], object]:
+        """What to call when nothing runs any more in PostgreSQL of what the session let go of. See LanedSession."""
+        return _nowhere
+
     def leave(self, *, patience: float = 0.0, vanished: bool = False) -> None:
         """End the session; what it held is made clean. *vanished*: it said no goodbye. Safe to repeat."""
         if self.closed:
             return
         self.closed = True
         self.gate = self.drop
-        self.pool.withdraw(self)
+        self.withdraw()
         self.pool.sessions -= 1
         if self.pin and self.pool.settings.mode is PoolMode.TRANSACTION:
             self.pool.pinned -= 1

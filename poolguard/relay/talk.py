@@ -10,7 +10,7 @@ from poolguard.relay.block import Block, BlockKind, begin_group
 from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, check_length
 from poolguard.relay.keeping import Keeping
 from poolguard.relay.pipe import BATCH, COPY_END, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
-from poolguard.relay.replies import Reply
+from poolguard.relay.replies import NotYet, Reply
 from poolguard.relay.server import Server
 from poolguard.relay.statements import name_and_rest
 from poolguard.relay.unsure import Unsure, must_all_be_sure, must_be_sure
@@ -124,7 +124,7 @@ class Talk(Keeping):
                         self._send(out, b"", owed)
                         return b""
                 position = end
-        except (ClientViolation, listening.Unready, listening.Bound, Unsure) as reason:
+        except (ClientViolation, listening.Bound, NotYet) as reason:
             return self._interrupted(reason, out, owed, data, start, position)
         if position < size:
             self.carry = data[position:]
@@ -142,7 +142,7 @@ class Talk(Keeping):
             out.append(data[start:position])
             self._send(out, ours, owed)
             return data[end:]
-        if isinstance(reason, (listening.Unready, Unsure)):
+        if isinstance(reason, NotYet):
             self.held, self.held_sql = data[position:], None
         if isinstance(reason, Unsure):
             self.awaited = reason.change

@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
 from poolguard.relay.pipe import BATCH, SIMPLE, SYNC
-from poolguard.relay.replies import Reply
+from poolguard.relay.replies import NotYet, Reply
 
 if TYPE_CHECKING:
     from poolguard.relay.server import Server
@@ -48,7 +48,7 @@ class Change:
             session.go_on()
 
 
-class Unsure(Exception):
+class Unsure(NotYet):
     """The message at hand must wait until *change* is over."""
 
     def __init__(self, change: Change) -> None:

@@ -63,6 +63,10 @@ class Waiting(Talk):
         """No server can be opened."""
         self.wait_failed(error)
 
+    def withdraw(self) -> bool:
+        """Give up its place in the queue; False if it has none."""
+        return self.pool.withdraw(self)
+
     def wait(self, data: bytes, now: float, sql: bytes | None = None, parse: bytes | None = None) -> None:
         """Queue for a server; *data* goes on when it has come. *sql*, *parse*: it can go by start()."""
         self.held = data

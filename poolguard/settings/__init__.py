@@ -10,6 +10,7 @@ running poolguard. Values of secrets enter the settings and their hash, and no m
 - `model`: the frozen dataclasses with every default. Pure.
 - `policies`: those of policies: ladders, rules, exemptions, budgets. Pure.
 - `foreign`: those about lock holders that are not poolguard's. Pure.
+- `lanes`: those of lanes. Pure.
 - `matching`: what a rule looks at, and its comparisons. Pure.
 - `kinds`: what settings are made of: durations, sizes, names. Pure.
 - `shape`: which keys the model has where, for suggestions, the schema and the reference.

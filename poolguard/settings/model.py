@@ -13,6 +13,7 @@ from pydantic import Field
 
 from poolguard.settings.foreign import ForeignBlockers
 from poolguard.settings.kinds import FORBID, Bytes, Expression, Name, Port, Seconds
+from poolguard.settings.lanes import Lanes, check_lanes
 from poolguard.settings.policies import Policy, PolicyMode, default_policies
 
 
@@ -196,10 +197,12 @@ class Pool:
     application_name: str | None = None
     upstream: Upstream | None = None
     retry: Retry | None = None
+    lanes: Lanes = ()
 
     def __post_init__(self) -> None:
         if self.min_idle > self.size:
             raise ValueError(f"min_idle {self.min_idle} is above size {self.size}")
+        check_lanes(self.lanes, one_transaction=self.mode is PoolMode.TRANSACTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,15 @@ WORDS: Final[Mapping[str, str]] = {
     **{f"pools.*.upstream.{key}": f"For this pool only: {text}" for key, text in _UPSTREAM.items()},
     "pools.*.retry.mode": "A lone statement refused with 40P01 or 40001: enforce sends it again; observe only counts.",
     "pools.*.retry.attempts": "How often at most, within wait_timeout; then the client is told.",
+    "pools.*.lanes.*.name": "Name of the lane, in errors, metrics and /v1/pools.",
+    "pools.*.lanes.*.match.fingerprint": "Fingerprint of the statement that a transaction begins with.",
+    "pools.*.lanes.*.match.statement": (
+        "Regular expression, searched in that statement's text without literals, in lower case."
+    ),
+    "pools.*.lanes.*.at_once": "How many such transactions may be under way at once, of this poolguard's clients.",
+    "pools.*.lanes.*.max_waiting": "How many may wait for one of them to end. One more gets ERROR 53300 at once.",
+    "pools.*.lanes.*.wait": "How long each waits, holding no server, before it gets ERROR 53300.",
+    "pools.*.lanes.*.mode": "enforce, or observe: count who would have waited or been refused, and let all pass.",
     "default_pool": "Pool for a database name that is no pool's name.",
     "routes.*.match.application_name": "Glob over the client's application_name, as river*.",
     "routes.*.match.user": "Glob over the client's user.",

@@ -4,6 +4,7 @@ from typing import Final
 
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import SessionFacts, Transaction
+from poolguard.pool.lane import LaneSnapshot
 from poolguard.pool.snapshot import PoolSnapshot
 from poolguard.wire.fingerprint import comment_tags, fingerprint
 
@@ -39,6 +40,23 @@ def pool_view(pool: PoolSnapshot) -> dict[str, object]:
         "closed_total": {reason.value: number for reason, number in pool.closed_total.items()},
         "retry_in_seconds": _round(pool.retry_in_seconds),
         "last_error": pool.last_error or None,
+        "lanes": [lane_view(lane) for lane in pool.lanes],
+    }
+
+
+def lane_view(lane: LaneSnapshot) -> dict[str, object]:
+    """One lane of a pool. Where `mode` is observe, waits and rejections are what would have been."""
+    return {
+        "name": lane.name,
+        "mode": lane.mode,
+        "at_once": lane.at_once,
+        "in_flight": lane.in_flight,
+        "waiting": lane.waiting,
+        "max_waiting": lane.max_waiting,
+        "oldest_wait_seconds": _round(lane.oldest_wait_seconds),
+        "wait_timeout_seconds": lane.wait_timeout_seconds,
+        "entered_total": lane.entered_total,
+        "rejections_total": dict(lane.rejections_total),
     }
 
 
@@ -57,6 +75,7 @@ def session_view(session: SessionFacts) -> dict[str, object]:
         "transaction": str(session.transaction) if session.transaction else None,
         "backend_pid": session.backend_pid or None,
         "pin": session.pin or None,
+        "lane": session.lane or None,
         "channels": session.channels,
     }
 
@@ -81,6 +100,7 @@ def transaction_view(transaction: Transaction) -> dict[str, object]:
         "statement": statement_view(transaction.statement),
         "tags": comment_tags(transaction.statement),
         "pin": transaction.pin or None,
+        "lane": transaction.lane or None,
     }
 
 

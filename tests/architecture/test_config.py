@@ -72,7 +72,15 @@ def in_a_comment(path: str, commented: set[str]) -> bool:
     What a ladder's other steps mean is told above `policies`; so the step's name counts there.
     """
     section, _, key = path.rpartition(".")
-    empty = ("auth.users", "routes", "pools.*.upstream", "pools.*.retry", "listen.clients.tls", "leases.elector")
+    empty = (
+        "auth.users",
+        "routes",
+        "pools.*.upstream",
+        "pools.*.retry",
+        "pools.*.lanes",
+        "listen.clients.tls",
+        "leases.elector",
+    )
     comments = "\n".join(re.findall(r"#.*", FILE.read_text()))
     is_step = section.rpartition(".")[2] in LADDERS
     belongs = is_step and (section in commented)
@@ -84,3 +92,16 @@ def test_its_routes_in_comments_are_routes(tmp_path: Path) -> None:
     text = re.sub(r"^# (routes:|  - \{match)", r"\1", text, flags=re.MULTILINE)
     (tmp_path / "f.yaml").write_text(text)
     assert len(load(tmp_path / "f.yaml", {}).settings.routes) == 3
+
+
+def test_its_lanes_in_comments_are_lanes(tmp_path: Path) -> None:
+    text = re.sub(r"^    lanes: \[\].*\n", "", FILE.read_text(), flags=re.MULTILINE)
+    text = re.sub(
+        r"^    # (lanes:|  - name: job-pop|    (?:match|at_once|max_waiting|wait|mode): )",
+        r"    \1",
+        text,
+        flags=re.MULTILINE,
+    )
+    (tmp_path / "f.yaml").write_text(text)
+    (lane,) = load(tmp_path / "f.yaml", {}).settings.pools["election"].lanes
+    assert (lane.name, lane.at_once, lane.max_waiting, lane.wait) == ("job-pop", 4, 20, 10.0)

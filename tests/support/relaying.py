@@ -20,6 +20,7 @@ from poolguard.pool.pool import Pool
 from poolguard.pool.state import Refusal
 from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import RelayCounters
+from poolguard.relay.laned import LanedSession
 from poolguard.relay.parameters import parameter_set
 from poolguard.relay.retrying import RetryingSession
 from poolguard.relay.server import Server
@@ -290,7 +291,9 @@ class House:
         entry = self.ledger.open_session(client_address=f"10.0.0.{len(self.ledger.sessions) + 1}:4000", now=0.0)
         entry.application_name, entry.user, entry.pool = name, "app", "app"
         transport = FakeTransport()
-        kind = Session if self.pool.settings.retry is None else RetryingSession
+        kind: type[Session] = LanedSession if self.pool.settings.lanes else Session
+        if self.pool.settings.retry is not None:
+            kind = RetryingSession
         session = kind(
             transport=transport,
             entry=entry,

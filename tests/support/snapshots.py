@@ -7,6 +7,7 @@ from poolguard.core.histogram import TRANSACTION_BOUNDS, WAIT_BOUNDS, Histogram
 from poolguard.core.ids import ServerId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import Phase, SessionEntry
+from poolguard.pool.lane import LaneSnapshot
 from poolguard.pool.snapshot import PoolSnapshot
 
 
@@ -35,6 +36,24 @@ def pool_snapshot(name: str = "app", **changes: Any) -> PoolSnapshot:
         checkout_seconds=Histogram(TRANSACTION_BOUNDS),
         retry_in_seconds=0.0,
         last_error="",
+    )
+    return replace(untouched, **changes)
+
+
+def lane_snapshot(name: str = "job-pop", **changes: Any) -> LaneSnapshot:
+    """A lane for four that nobody has used yet, but for *changes*."""
+    untouched = LaneSnapshot(
+        name=name,
+        mode="enforce",
+        at_once=4,
+        max_waiting=20,
+        wait_timeout_seconds=10.0,
+        in_flight=0,
+        waiting=0,
+        oldest_wait_seconds=0.0,
+        entered_total=0,
+        rejections_total={},
+        wait_seconds=Histogram(WAIT_BOUNDS),
     )
     return replace(untouched, **changes)
 

@@ -6,6 +6,7 @@ import pytest
 
 from poolguard.cli.exits import Exit
 from poolguard.cli.main import main
+from poolguard.cli.ps import sessions_table, transactions_table
 from poolguard.web.views import transaction_view
 from tests.unit.client.listener import listening
 from tests.unit.guard.builders import idle
@@ -47,6 +48,18 @@ def test_sessions_are_listed_too(capsys: pytest.CaptureFixture[str]) -> None:
     with listening((200, {"sessions": [session], "total": 1})) as script:
         assert main(["ps", "--url", script.url, "--sessions"], {}) is Exit.OK
     assert "bob" in capsys.readouterr().out
+
+
+def test_who_waits_in_a_lane_or_is_inside_of_one_is_shown_with_it() -> None:
+    one = {
+        "id": 7, "pool": "app", "user": "bob", "application_name": "", "client_address": "unix", "backend_pid": 1,
+        "state": "waiting_in_lane", "state_seconds": 1.0, "connected_seconds": 2.0, "transaction": None, "pin": None,
+        "lane": "job-pop",
+    }  # fmt: skip
+    assert "waiting_in_lane (job-pop)" in sessions_table([one])
+    held = {**one, "id": "7-1", "state": "active", "transaction_seconds": 1.0, "statement": None}
+    assert "active (job-pop)" in transactions_table([held])
+    assert "active (pinned)" in transactions_table([{**held, "pin": "listen"}])
 
 
 def test_no_poolguard_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:

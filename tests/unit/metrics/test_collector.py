@@ -22,7 +22,7 @@ from poolguard.pool.snapshot import PoolSnapshot
 from poolguard.relay.counters import RelayCounters
 from poolguard.settings.model import Settings
 from tests.support.clock import ManualClock
-from tests.support.snapshots import pool_snapshot
+from tests.support.snapshots import lane_snapshot, pool_snapshot
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
@@ -68,7 +68,8 @@ def everything(*pools: PoolSnapshot) -> Sources:
 
 
 def default_pools() -> list[PoolSnapshot]:
-    return [pool_snapshot(name) for name in ("election", "jobs", "app")]
+    lanes = (lane_snapshot(rejections_total={"timeout": 0, "queue_full": 0}),)
+    return [pool_snapshot("election"), pool_snapshot("jobs", lanes=lanes), pool_snapshot("app")]
 
 
 def test_the_classic_text_holds_every_metric_of_the_catalogue_with_its_kind() -> None:

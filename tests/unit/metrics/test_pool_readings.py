@@ -6,7 +6,7 @@ from poolguard.metrics import catalogue as c
 from poolguard.metrics.catalogue import Metric
 from poolguard.metrics.pool_readings import HOLDING, ledger_readings, phase_label, pool_readings
 from poolguard.pool.snapshot import CloseReason, PoolSnapshot
-from tests.support.snapshots import holder, pool_snapshot, session
+from tests.support.snapshots import holder, lane_snapshot, pool_snapshot, session
 
 NOW = 1000.0
 
@@ -41,6 +41,17 @@ def test_openings_are_told_by_outcome() -> None:
     pool = pool_snapshot(opened_total=5, open_failures_total=2)
 
     assert of_pool(c.SERVER_CONNECTS, pool) == {("app", "opened"): 5, ("app", "failed"): 2}
+
+
+def test_lanes_are_told_by_name_and_mode() -> None:
+    lane = lane_snapshot(mode="observe", waiting=2, in_flight=4, rejections_total={"timeout": 1, "queue_full": 0})
+    pool = pool_snapshot(lanes=(lane,))
+    labels = ("app", "job-pop", "observe")
+
+    assert of_pool(c.LANE_WAITING, pool) == {labels: 2}
+    assert of_pool(c.LANE_IN_FLIGHT, pool) == {labels: 4}
+    assert of_pool(c.LANE_WAIT_SECONDS, pool) == {labels: lane.wait_seconds}
+    assert of_pool(c.LANE_REJECTIONS, pool) == {(*labels, "timeout"): 1, (*labels, "queue_full"): 0}
 
 
 def test_sessions_are_counted_by_pool_and_phase_with_zeros() -> None:

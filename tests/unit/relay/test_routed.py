@@ -185,7 +185,6 @@ async def test_verdicts_are_kept_within_bounds_and_long_texts_are_seen_in_part(t
     assert len(router._verdicts) <= 1024
     assert router.pool_for(b"x" * (LOOKED_AT_BYTES - 6) + b"LEADER") is two.election.pool
     assert router.pool_for(b"x" * LOOKED_AT_BYTES + b"LEADER") is None
-    assert all(len(text) <= 1024 for text in router._verdicts)
 
 
 async def test_listen_is_heard_at_home(two: Two) -> None:

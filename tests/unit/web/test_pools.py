@@ -1,7 +1,7 @@
 """Pools over HTTP."""
 
 from poolguard.pool.snapshot import CloseReason
-from tests.support.snapshots import pool_snapshot
+from tests.support.snapshots import lane_snapshot, pool_snapshot
 from tests.support.web import Control
 
 
@@ -23,6 +23,27 @@ async def test_one_pool_tells_its_numbers_and_why_it_can_not_open() -> None:
     assert (body["held"], body["waiting"], body["oldest_wait_seconds"]) == (3, 2, 1.235)
     assert body["closed_total"] == {"lost": 4}
     assert body["last_error"] == "refused"
+
+
+async def test_its_lanes_are_told() -> None:
+    lane = lane_snapshot(in_flight=4, waiting=2, oldest_wait_seconds=1.5, rejections_total={"timeout": 3})
+    async with Control(pools=[pool_snapshot(lanes=(lane,))]).client() as client:
+        body = await (await client.get("/v1/pools/app")).json()
+
+    assert body["lanes"] == [
+        {
+            "name": "job-pop",
+            "mode": "enforce",
+            "at_once": 4,
+            "in_flight": 4,
+            "waiting": 2,
+            "max_waiting": 20,
+            "oldest_wait_seconds": 1.5,
+            "wait_timeout_seconds": 10.0,
+            "entered_total": 0,
+            "rejections_total": {"timeout": 3},
+        }
+    ]
 
 
 async def test_an_unknown_pool_is_404_and_names_those_that_there_are() -> None:

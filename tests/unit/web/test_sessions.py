@@ -34,10 +34,22 @@ async def test_a_session_tells_who_it_is_and_since_when() -> None:
                 "transaction": str(entry.transaction_id),
                 "backend_pid": 4711,
                 "pin": None,
+                "lane": None,
                 "channels": 0,
             }
         ],
     }
+
+
+async def test_who_waits_in_a_lane_is_told_with_its_name_and_since_when() -> None:
+    control = Control()
+    entry = session(control.ledger, phase=Phase.WAITING_IN_LANE, since=990.0)
+    entry.lane = "job-pop"
+    async with control.client() as client:
+        body = await (await client.get("/v1/sessions?state=waiting_in_lane")).json()
+
+    (shown,) = body["sessions"]
+    assert (shown["state"], shown["state_seconds"], shown["lane"]) == ("waiting_in_lane", 10.0, "job-pop")
 
 
 async def test_a_session_that_holds_nothing_has_no_transaction() -> None:
