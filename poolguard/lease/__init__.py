@@ -51,6 +51,7 @@ Modules (* is pure):
 - `setup`: whether all that is needed is there, and how it gets there.
 - `store`: requests on them, attempted again.
 - `gate`: the bounded queue before them.
+- `access`: whether PostgreSQL can be asked now, and in whose turn.
 - `topics`*: which leases are watched, and when to look at them again.
 - `watcher`: looks, and wakes those who watch.
 - `ear`: LISTEN, so that a look comes sooner.

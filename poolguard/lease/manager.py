@@ -1,11 +1,9 @@
 """The service behind the lease API: asks the store, keeps the book, counts and logs what came of it."""
 
 import asyncio
-import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -21,11 +19,11 @@ from poolguard.core.errors import (
     ShuttingDown,
 )
 from poolguard.lease import terms, wording
+from poolguard.lease.access import Access
 from poolguard.lease.beliefs import Beliefs
 from poolguard.lease.book import MAX_NAMES, Abandoned, Belief, Forced, GivenUp, Refused, TimePassed
 from poolguard.lease.counters import RenewFailure
 from poolguard.lease.ear import NoEar
-from poolguard.lease.gate import Gate
 from poolguard.lease.store import (
     ATTEMPT_SECONDS,
     MIN_ATTEMPT_SECONDS,
@@ -43,15 +41,8 @@ from poolguard.settings.model import Leases
 
 log = logging.getLogger(__name__)
 
-REQUEST_SECONDS: Final = 4.0
-"""What one request may take, its wait for a turn and further attempts included."""
-QUIET_SECONDS: Final = 5.0
-AWAY_SECONDS: Final = 12.0
-"""PostgreSQL counts as away when it has not answered for so long: two attempts, and what they may take."""
 _START_SECONDS: Final = 5.0
 _SWEEP_SECONDS: Final = 0.5
-_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
-"""Between attempts to make the table usable; the last one repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,43 +78,43 @@ class LeaseManager:
         self._store: Final = store
         self._clock: Final = clock
         self._beliefs: Final = Beliefs(clock)
-        self._gate: Final = Gate(settings.connections)
+        self._access: Final = Access(store, clock, connections=settings.connections)
         self._wishes: Final[OrderedDict[tuple[str, str], int]] = OrderedDict()
         """Which token each wish got: none is granted twice."""
         self._tasks: Final = TaskOwner(self._crashed)
-        self._ready: Final = asyncio.Event()
         self.on_ended: Final = self._beliefs.on_ended
         """Called at once when a term is believed no longer, whatever the reason."""
         self.watcher: Final = Watcher(self._look_at, lambda name: self.leader(name) is not None, clock, make_ear)
-        self._answered_at = float("-inf")
         self._draining = False
-        self._stopped = False
         self.default_ttl_seconds = settings.default_ttl
         """For acquires that don't say; a reload may change it."""
         self.counters: Final = self._beliefs.counters
         self.counters.store_up = lambda: self.ready
         self.counters.timeline = lambda: store.timeline
-        self.last_error = ""
-        """Why the store can't be used; empty while it can. Holds no secret."""
 
     @property
     def ready(self) -> bool:
         """Whether the table has been found usable, and PostgreSQL has answered of late."""
-        return self._ready.is_set() and self._clock.monotonic() - self._answered_at < AWAY_SECONDS
+        return self._access.ready
+
+    @property
+    def last_error(self) -> str:
+        """Why the store can't be used; empty while it can. Holds no secret."""
+        return self._access.last_error
 
     # Service
 
     async def start(self) -> None:
         """Connect first of all; return when the table is usable, or after a few seconds all the same."""
         await self._store.open()
-        self._tasks.spawn(self._prepare(), name="lease-prepare")
+        self._tasks.spawn(self._access.prepare(), name="lease-prepare")
         self._tasks.spawn(self._sweep(), name="lease-sweep")
         self._tasks.spawn(self.watcher.run(), name="lease-watcher")
         self._tasks.spawn(self._listen(), name="lease-listen")
-        self._tasks.spawn(self._ask_again(), name="lease-ask-again")
+        self._tasks.spawn(self._access.ask_again(), name="lease-ask-again")
         try:
             async with asyncio.timeout(_START_SECONDS):
-                await self._ready.wait()
+                await self._access.wait_until_usable()
         except TimeoutError:
             log.warning("leases not ready, starting without them", extra={"reason": self.last_error})
         except BaseException:
@@ -132,12 +123,12 @@ class LeaseManager:
 
     async def drain(self, deadline: float) -> None:
         """Begin no new terms. Those that run can be renewed and released until stop()."""
-        del deadline  # what is under way is bounded by REQUEST_SECONDS, and stop() waits for none of it
+        del deadline  # what is under way is bounded by itself, and stop() waits for none of it
         self._draining = True
 
     async def stop(self) -> None:
         """Close the connections. Terms are left to their holders: they run out, or are renewed elsewhere."""
-        self._stopped = True
+        self._access.stop()
         await self._tasks.close()
         await self._store.close()
 
@@ -152,7 +143,7 @@ class LeaseManager:
             raise ShuttingDown("poolguard stops: it begins no new terms")
         if self._beliefs.book.full:
             raise LeaseBusy(f"{MAX_NAMES} leases are held through this poolguard: it takes no more")
-        async with self._turn(wish.name, urgent=False) as deadline:
+        async with self._access.turn(wish.name, urgent=False) as deadline:
             earlier = self._wishes.get((wish.name, wish.request_id))
             found = await self._store.acquire(
                 wish, floor=self._beliefs.book.floor, earlier_token=earlier, deadline=deadline
@@ -204,7 +195,7 @@ class LeaseManager:
     async def _renew(self, term: TermKey, metadata: Mapping[str, object] | None) -> Standing:
         if self._beliefs.book.is_over(term.name, term.token):
             raise wording.lost(None, "this term is over")
-        async with self._turn(term.name, urgent=True) as deadline:
+        async with self._access.turn(term.name, urgent=True) as deadline:
             answer = await self._store.renew(
                 term, metadata=metadata, attempt_seconds=self._attempt_seconds(term.name), deadline=deadline
             )
@@ -234,7 +225,7 @@ class LeaseManager:
         Raises LeaseLost if another term is the latest, LeaseNotFound, LeaseUnavailable, LeaseUnknown.
         """
         self._beliefs.note(GivenUp(term))
-        async with self._turn(term.name, urgent=True) as deadline:
+        async with self._access.turn(term.name, urgent=True) as deadline:
             # Once more: a renewal that was ahead in the queue may have been answered meanwhile.
             self._beliefs.note(GivenUp(term))
             answer = await self._store.release(term, how, deadline=deadline)
@@ -258,7 +249,7 @@ class LeaseManager:
         Raises LeaseNotFound if nobody holds it, LeaseUnavailable, LeaseUnknown.
         """
         terms.check_name(name)
-        async with self._turn(name, urgent=True) as deadline:
+        async with self._access.turn(name, urgent=True) as deadline:
             row = await self._store.read(name, deadline=deadline)
             if row is None or row.holder is None:
                 raise LeaseNotFound(f"nobody holds lease {name!r}")
@@ -276,7 +267,7 @@ class LeaseManager:
     async def get(self, name: str) -> Standing:
         """Return the lease as PostgreSQL has it. Raises LeaseNotFound, LeaseUnavailable."""
         terms.check_name(name)
-        async with self._turn(None, urgent=False) as deadline:
+        async with self._access.turn(None, urgent=False) as deadline:
             row = await self._store.read(name, deadline=deadline)
         if row is None:
             raise wording.not_found(name)
@@ -285,7 +276,7 @@ class LeaseManager:
 
     async def list(self, *, after: str = "", prefix: str = "", limit: int = 100) -> Sequence[Standing]:
         """Return up to *limit* leases past *after*, by name. Raises LeaseUnavailable."""
-        async with self._turn(None, urgent=False) as deadline:
+        async with self._access.turn(None, urgent=False) as deadline:
             rows = await self._store.read_all(after=after, prefix=prefix, limit=limit, deadline=deadline)
         return [Standing(row, max(0.0, row.valid_for_seconds)) for row in rows]
 
@@ -294,7 +285,7 @@ class LeaseManager:
 
         Raises LeaseNotFound if nobody holds it, LeaseUnavailable, LeaseUnknown.
         """
-        async with self._turn(name, urgent=True) as deadline:
+        async with self._access.turn(name, urgent=True) as deadline:
             row = await self._store.ask_to_step_down(name, how, deadline=deadline)
         if row is None:
             raise LeaseNotFound(f"nobody holds lease {name!r}")
@@ -316,19 +307,8 @@ class LeaseManager:
 
     # Inside
 
-    @asynccontextmanager
-    async def _turn(self, name: str | None, *, urgent: bool) -> AsyncIterator[float]:
-        if self._stopped:
-            raise ShuttingDown("poolguard has stopped")
-        deadline = self._clock.monotonic() + REQUEST_SECONDS
-        if not self._ready.is_set():
-            raise LeaseUnavailable("leases can't be used yet: nothing was changed", detail=self.last_error)
-        async with self._gate.turn(name, urgent=urgent, seconds=REQUEST_SECONDS):
-            yield deadline
-            self._answered_at = self._clock.monotonic()
-
     async def _look_at(self, names: Sequence[str]) -> Sequence[Row]:
-        async with self._turn(None, urgent=False) as deadline:
+        async with self._access.turn(None, urgent=False) as deadline:
             rows = await self._store.read_some(names, deadline=deadline)
         for row in rows:
             self._shown(row)
@@ -350,14 +330,6 @@ class LeaseManager:
         await self.watcher.wanted.wait()
         await self.watcher.listener.run()
 
-    async def _ask_again(self) -> None:
-        """Ask PostgreSQL something from time to time while nobody else does: so that its absence is noticed."""
-        while True:
-            await self._clock.sleep_until(self._clock.monotonic() + QUIET_SECONDS)
-            if self._ready.is_set() and self._clock.monotonic() - self._answered_at >= QUIET_SECONDS:
-                with contextlib.suppress(PoolguardError):
-                    await self._look_at([])
-
     async def _sweep(self) -> None:
         due = self._clock.monotonic()
         while True:
@@ -365,26 +337,8 @@ class LeaseManager:
             due = max(due + _SWEEP_SECONDS, self._clock.monotonic())
             await self._clock.sleep_until(due)
 
-    async def _prepare(self) -> None:
-        for attempt in range(2**31):
-            try:
-                await self._store.prepare()
-            except (LeaseUnavailable, LeaseUnknown) as error:
-                told = " ".join(part for part in (error.message, error.detail, error.hint) if part)
-                if told != self.last_error:
-                    log.warning("leases can't be used yet", extra={"reason": told})
-                self.last_error = told
-                pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
-                await self._clock.sleep_until(self._clock.monotonic() + pause)
-            else:
-                self.last_error = ""
-                self._answered_at = self._clock.monotonic()
-                self._ready.set()
-                log.info("leases ready")
-                return
-
     def _crashed(self, task: str, error: BaseException) -> None:
-        self.last_error = f"{task} failed: {type(error).__name__}"
+        self._access.last_error = f"{task} failed: {type(error).__name__}"
         log.error("lease task failed", extra={"task": task}, exc_info=error)
 
 

@@ -20,6 +20,7 @@ WITHOUT_TESTS: Final = {
     "core/clock.py": "a protocol",
     "daemon/house.py": "wiring; tests/integration/daemon run all of it",
     "guard/locks/queries.py": "SQL; tests/integration/guard/locks run every statement",
+    "lease/access.py": "tests/unit/lease/test_manager.py goes through it with every request",
     "lease/counters.py": "attributes; tests/unit/metrics/test_lease_readings.py reads them",
     "lease/line.py": "connections; tests/integration/lease break and mend them",
     "lease/setup.py": "tests/integration/lease/test_store.py and test_fence.py take away what it finds and creates",
