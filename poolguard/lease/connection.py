@@ -1,14 +1,20 @@
 """One connection to PostgreSQL for leases: how it is opened, what its session is told, and what its errors mean."""
 
+import asyncio
 from enum import Enum, auto
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import psycopg
-from psycopg import IsolationLevel, conninfo
+from psycopg import IsolationLevel, conninfo, waiting
 from psycopg.rows import DictRow, dict_row
 
 from poolguard.core.errors import SettingsError
 from poolguard.lease.terms import MAX_TOKEN
+
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+
+T = TypeVar("T")
 
 APPLICATION_NAME: Final = "poolguard-lease"
 LOCK_TIMEOUT_SECONDS: Final = 1.0
@@ -17,6 +23,8 @@ STATEMENT_TIMEOUT_SECONDS: Final = 3.0
 """Above what an attempt may take. Were it below, PostgreSQL would give up waiting for a synchronous standby and report
 success for a commit that no standby has; this way the attempt ends first, as *unknown*."""
 DEFAULT_CONNECT_TIMEOUT: Final = "5"
+_WAIT_SECONDS: Final = 0.1
+"""As psycopg has it: how often a wait looks up."""
 
 _PARAMETERS: Final = {
     "application_name": APPLICATION_NAME,
@@ -67,6 +75,18 @@ class LeaseConnection(psycopg.AsyncConnection[DictRow]):
         """Connect in autocommit. Raises psycopg.Error."""
         # No prepared statements: a handful of statements a second gains nothing from them.
         return await super().connect(conninfo, autocommit=True, prepare_threshold=None, row_factory=dict_row, **kwargs)
+
+    async def wait(self, gen: "PQGen[T]", interval: float = _WAIT_SECONDS, *more: Any, **named: Any) -> T:
+        """Wait for PostgreSQL; whoever is cancelled meanwhile leaves a closed connection behind, at once.
+
+        psycopg would ask PostgreSQL to cancel first, and wait up to ten seconds for that: of a server that does not
+        answer, too.
+        """
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval, *more, **named)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
 
 
 def parameters(dsn: str) -> str:

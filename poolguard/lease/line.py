@@ -19,7 +19,6 @@ _AWAY_PATIENCE_SECONDS: Final = 0.25
 """While PostgreSQL is known to be away, new requests are not kept waiting for it."""
 _FOREVER: Final = 10 * 365 * 86_400.0
 _CLOSE_SECONDS: Final = 2.0
-_ABANDON_TURNS: Final = 10
 
 
 class NoConnection(Exception):
@@ -95,19 +94,17 @@ class Line:
     async def _bounded(
         self, work: Callable[[LeaseConnection], Awaitable[T]], connection: LeaseConnection, seconds: float
     ) -> T:
-        async def doing() -> T:
-            return await work(connection)
-
-        task = asyncio.get_running_loop().create_task(doing(), name="lease-statement")
+        limit = asyncio.timeout(seconds)
         try:
-            await asyncio.wait({task}, timeout=seconds)
-        finally:
-            if not task.done():
-                await _abandon(task, connection)
-        if not task.done() or task.cancelled():
+            async with limit:
+                return await work(connection)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            # PostgreSQL ends the statement by itself at its statement_timeout.
+            await connection.close()
             self._lost(f"no answer within {seconds:.2f}s")
-            raise AttemptTimeout
-        return task.result()
+            raise AttemptTimeout from None
 
     async def _configure(self, connection: LeaseConnection) -> None:
         await configure(connection)
@@ -126,15 +123,3 @@ class Line:
         if not self._away:
             log.warning("lease connection lost", extra={"reason": reason})
         self._away = True
-
-
-async def _abandon(task: "asyncio.Task[T]", connection: LeaseConnection) -> None:
-    # psycopg answers the first cancellation by politely asking PostgreSQL to cancel, and waits up to ten seconds for
-    # that; the next one makes it stop. PostgreSQL ends the statement by itself at its statement_timeout.
-    for _ in range(_ABANDON_TURNS):
-        if task.done():
-            break
-        task.cancel()
-        await asyncio.sleep(0)
-    await asyncio.wait({task}, timeout=1.0)
-    await connection.close()

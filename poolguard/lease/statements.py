@@ -56,14 +56,13 @@ UPDATE {table} AS lease
 RETURNING {columns}
 """
 
-# A renewal of its own statement would read the clock before it waits for the row's lock, and PostgreSQL does not look
-# again if the other transaction only locked the row: a term that ended during the wait would come back to life.
-_LOCK_TERM: Final = """
-SELECT FROM {table} WHERE name = %(name)s AND holder = %(holder)s AND token = %(token)s FOR NO KEY UPDATE
-"""
-
+# Two statements: one alone would read the clock before it waits for the row's lock, and PostgreSQL does not look again
+# if the other transaction only locked the row; a term that ended during the wait would come back to life. They are
+# sent as one simple Query, which PostgreSQL runs as one transaction (PostgreSQL docs, 55.2.2.1): one round trip, where
+# BEGIN, each statement and COMMIT would each wait for the event loop's next turns.
 # The second way to be alive: nobody took the term since a failover that may have swallowed its last renewals.
 _RENEW: Final = """
+SELECT FROM {table} WHERE name = %(name)s AND holder = %(holder)s AND token = %(token)s FOR NO KEY UPDATE;
 UPDATE {table} AS lease
    SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + ttl, timeline = %(timeline)s,
        metadata = coalesce(%(metadata)s, metadata),
@@ -129,8 +128,8 @@ class Statements:
         self.lock: Final = made(_LOCK)
         self.take: Final = made(_TAKE)
         self.grace: Final = made(_GRACE)
-        self.lock_term: Final = made(_LOCK_TERM)
         self.renew: Final = made(_RENEW)
+        """Two statements; the second result is the row. Needs a cursor that puts parameters in by itself."""
         self.release: Final = made(_RELEASE)
         self.ask: Final = made(_ASK)
         self.probe: Final = made(_PROBE)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import psycopg
 
@@ -242,9 +242,10 @@ class LeaseStore:
             parameters = statements.of_term(term, timeline=connection.timeline, grace=self._grace, metadata=metadata)
             sent_at = self._clock.boottime()
             try:
-                async with connection.transaction():
-                    await connection.execute(self._sql.lock_term, parameters)
-                    renewed = await self._one(connection, self._sql.renew, parameters)
+                async with psycopg.AsyncClientCursor(connection) as cursor:
+                    await cursor.execute(self._sql.renew, parameters)
+                    cursor.nextset()
+                    renewed = _row(await cursor.fetchone())
                 if renewed is not None:
                     return Renewed(renewed, sent_at)
             except psycopg.errors.LockNotAvailable:
@@ -304,8 +305,7 @@ class LeaseStore:
         return await self._run(work, deadline=deadline, writes=False)
 
     async def _one(self, connection: LeaseConnection, statement: object, parameters: dict[str, object]) -> Row | None:
-        record = await (await connection.execute(statement, parameters)).fetchone()  # type: ignore[call-overload]
-        return None if record is None else statements.row_of(record)
+        return _row(await (await connection.execute(statement, parameters)).fetchone())  # type: ignore[call-overload]
 
     async def _some(self, connection: LeaseConnection, names: Sequence[str]) -> Sequence[Row]:
         found = await connection.execute(self._sql.read_some, {"names": list(names)})
@@ -380,6 +380,10 @@ def _answer(decision: rules.Decision, row: Row | None, sent_at: float) -> Grante
             return Spent(row)
         case _:
             raise AssertionError(f"{decision} is carried out under the lock")
+
+
+def _row(record: Mapping[str, Any] | None) -> Row | None:
+    return None if record is None else statements.row_of(record)
 
 
 def _is(row: Row, term: TermKey) -> bool:

@@ -253,3 +253,29 @@ async def test_fault_21_odd_defaults_of_the_role_change_nothing(
             await odd.close()
         finally:
             await admin.execute(f"DROP ROLE {role}")
+
+
+async def test_a_request_that_is_cancelled_takes_its_connection_with_it_at_once(
+    store: LeaseStore, database: Database
+) -> None:
+    """psycopg alone would first ask PostgreSQL to cancel, and wait for that: up to ten seconds of one that hangs."""
+    term = await granted(store, wish())
+    async with await database.connect_async() as admin, admin.transaction():
+        await admin.execute("SELECT FROM poolguard.lease FOR UPDATE")
+        renewal = asyncio.ensure_future(store.renew(term, deadline=soon()))
+        await eventually_async(lambda: _waits(database))
+        renewal.cancel()
+        turns = 0
+        while not renewal.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns < 10
+    assert isinstance(await store.renew(term, deadline=soon()), Renewed)
+
+
+async def _waits(database: Database) -> bool:
+    async with await database.connect_async() as look:
+        found = await look.execute(
+            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s", [database.name]
+        )
+        return found.rowcount > 0
