@@ -50,6 +50,7 @@ from poolguard.web.hosts import OwnNames
 from poolguard.web.leases import lease_routes
 from poolguard.web.readiness import LeaseStore as LeaseState
 from poolguard.web.server import WebServer
+from poolguard.web.shortcut import leader_shortcut
 from poolguard.web.sources import ControlSources, MetricsSources
 from poolguard.web.webhook import Webhook
 
@@ -242,6 +243,7 @@ class House:
 
     def _make_control(self, settings: Settings) -> WebServer:
         listen = settings.listen.control
+        names = OwnNames(listen.host, frozenset({socket.gethostname()}))
         routes = (
             [
                 *lease_routes(self.leases, self.clock, admin_token=lambda: self.in_force.settings.auth.admin_token),
@@ -260,10 +262,17 @@ class House:
             locks=self.locks,
             errors=self.errors,
             clients=self.clients.book,
-            names=OwnNames(listen.host, frozenset({socket.gethostname()})),
+            names=names,
             routes=routes,
         )
-        return WebServer("control", lambda: control_app(sources), self.clock, host=listen.host, port=listen.port)
+        return WebServer(
+            "control",
+            lambda: control_app(sources),
+            self.clock,
+            host=listen.host,
+            port=listen.port,
+            shortcut=leader_shortcut(self.leases, names, self.clock) if self.leases is not None else None,
+        )
 
     def _make_console(self) -> Console:
         sources = ConsoleSources(

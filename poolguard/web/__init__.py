@@ -16,6 +16,8 @@ long answers are rendered in slices. Answers hold fingerprints of statements, ne
 
 - `app`: the two applications: routes and middlewares.
 - `server`: one listener as a service.
+- `connection`: one connection, with a way past aiohttp.
+- `shortcut`: who leads, told in the turn in which it is asked.
 - `errors`: failures to JSON.
 - `guardrails`: whether a request may come in. The decision is pure.
 - `hosts`: which names are ours. Pure.

@@ -41,14 +41,19 @@ def body_of(error: PoolguardError) -> dict[str, object]:
     return {**body, **error.fields}
 
 
+def fields_of(error: PoolguardError) -> dict[str, str]:
+    """The header fields that tell *error*, beside those of every answer."""
+    fields: dict[str, str] = {}
+    if error.http_status == 401:
+        fields[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if error.http_status == 503:
+        fields[hdrs.RETRY_AFTER] = str(error.retry_after_seconds)
+    return fields
+
+
 def refusal(error: PoolguardError) -> web.Response:
     """The answer to a request that failed for a known reason."""
-    headers: dict[str, str] = {}
-    if error.http_status == 401:
-        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    if error.http_status == 503:
-        headers[hdrs.RETRY_AFTER] = str(error.retry_after_seconds)
-    return reply(body_of(error), status=error.http_status, headers=headers)
+    return reply(body_of(error), status=error.http_status, headers=fields_of(error))
 
 
 def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

@@ -36,6 +36,14 @@ def lease_routes(manager: LeaseManager, clock: Clock, *, admin_token: Callable[[
     ]
 
 
+def leader_of(manager: LeaseManager, name: str) -> dict[str, object]:
+    """Show the term of *name* that is trusted now. Raises InvalidLease, NotLeader."""
+    belief = manager.leader(terms.check_name(name))
+    if belief is None:
+        raise NotLeader(f"this poolguard holds no trusted term of lease {name!r}")
+    return schemas.leader(belief, manager.trust_seconds(belief))
+
+
 class _Handlers:
     def __init__(self, manager: LeaseManager, clock: Clock, admin_token: Callable[[], str]) -> None:
         self._manager = manager
@@ -96,11 +104,7 @@ class _Handlers:
 
     async def leader(self, request: web.Request) -> web.Response:
         """Whether a term is held through this poolguard and trusted; from memory."""
-        name = terms.check_name(_name(request))
-        belief = self._manager.leader(name)
-        if belief is None:
-            raise NotLeader(f"this poolguard holds no trusted term of lease {name!r}")
-        return reply(schemas.leader(belief, self._manager.trust_seconds(belief)))
+        return reply(leader_of(self._manager, _name(request)))
 
     async def force_release(self, request: web.Request) -> web.Response:
         """End whatever term runs."""

@@ -13,7 +13,8 @@ T = TypeVar("T")
 SLICE_SECONDS: Final = 0.002
 """For how long a list is rendered before the event loop turns. The relay must never wait for 5 ms."""
 
-_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Of every answer."""
 
 
 def to_json(value: object) -> bytes:
@@ -26,7 +27,7 @@ def reply(value: object, *, status: int = 200, headers: Mapping[str, str] | None
     return web.Response(
         body=to_json(value),
         status=status,
-        headers={**_HEADERS, **(headers or {})},
+        headers={**HEADERS, **(headers or {})},
         content_type="application/json",
     )
 
@@ -46,6 +47,6 @@ async def reply_list(key: str, items: Iterable[T], render: Callable[[T], object]
     head = to_json({**around, key: []}).rstrip().removesuffix(b"]}")
     return web.Response(
         body=b"".join((head, b",".join(parts), b"]}\n")),
-        headers=_HEADERS,
+        headers=HEADERS,
         content_type="application/json",
     )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -12,6 +12,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from poolguard.core.clock import Clock
 from poolguard.core.errors import SettingsError
+from poolguard.web.connection import Connection
+from poolguard.web.shortcut import Shortcut
 
 log = logging.getLogger(__name__)
 _http_log = logging.getLogger(f"{__name__}.http")
@@ -56,6 +58,7 @@ class WebServer:
         port: int,
         max_connections: int = MAX_CONNECTIONS,
         idle_seconds: float = IDLE_SECONDS,
+        shortcut: Shortcut | None = None,
     ) -> None:
         self.name: Final = name
         self._app = app
@@ -63,7 +66,15 @@ class WebServer:
         self._host = host
         self._wanted_port = port
         self._max_connections = max_connections
-        self._idle_seconds = idle_seconds
+        self._shortcut = shortcut
+        self._limits: Final[dict[str, Any]] = {
+            "access_log": None,
+            "logger": _http_log,
+            "keepalive_timeout": idle_seconds,
+            "max_line_size": HEADER_BYTES,
+            "max_field_size": HEADER_BYTES,
+            "lingering_time": 1.0,
+        }
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._port: int | None = None
@@ -81,17 +92,7 @@ class WebServer:
         """Bind and listen. Raises SettingsError if the address can't be bound."""
         app = self._app()
         app.middlewares.insert(0, self._counted())
-        self._runner = web.AppRunner(
-            app,
-            handle_signals=False,
-            access_log=None,
-            logger=_http_log,
-            keepalive_timeout=self._idle_seconds,
-            max_line_size=HEADER_BYTES,
-            max_field_size=HEADER_BYTES,
-            lingering_time=1.0,
-            shutdown_timeout=STOP_SECONDS,
-        )
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=STOP_SECONDS, **self._limits)
         await self._runner.setup()
         try:
             self._listener = await asyncio.get_running_loop().create_server(
@@ -131,7 +132,9 @@ class WebServer:
         assert server is not None, f"{self.name} takes a connection before its start"
         if len(server.connections) >= self._max_connections:
             return _Refusal()
-        return server()
+        if self._shortcut is None:
+            return server()
+        return Connection(server, self._shortcut, loop=asyncio.get_running_loop(), **self._limits)
 
     def _counted(self) -> Middleware:
         @web.middleware

@@ -6,13 +6,39 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
-
-from tests.soak.verdict import quantile
+from pathlib import Path
+from typing import Final, Self
 
 START_SECONDS: Final = 30.0
-SHARE: Final = 0.1
-"""Of a bound that noise may be, for a figure to be judged by that bound."""
+
+
+def bound_beside(noise_p99: float, bound: float) -> float | None:
+    """What a p99 may be where one of *bound* is promised, and an echo's p99 is *noise_p99*; None: it means nothing."""
+    return bound + noise_p99 if noise_p99 <= bound else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorTime:
+    """For how long a process has run, and had to wait though it could: nanoseconds, by Linux."""
+
+    pid: int
+    ran: int
+    waited: int
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """Until now; nothing where there is no Linux."""
+        try:
+            ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        except OSError:
+            return cls(pid, 0, 0)
+        return cls(pid, int(ran), int(waited))
+
+    def waited_share(self) -> float | None:
+        """Of the time since then that the process could have run, how much it waited, in percent; None: unknown."""
+        now = type(self).of(self.pid)
+        could = now.ran - self.ran + now.waited - self.waited
+        return 100 * (now.waited - self.waited) / could if could else None
 
 
 @dataclass(slots=True)
@@ -28,15 +54,6 @@ class Noise:
         self.connection.sendall(b"?")
         self.connection.recv(1)
         self.milliseconds.append((time.perf_counter() - began) * 1000)
-
-    @property
-    def p99(self) -> float:
-        """Of all so far."""
-        return quantile(self.milliseconds, 0.99)
-
-    def lets_judge(self, bound: float) -> bool:
-        """Whether a p99 that must keep *bound* means anything on this machine now."""
-        return self.p99 <= bound * SHARE
 
 
 @contextmanager

@@ -1,20 +1,15 @@
 """Renewals and /leader with every pool exhausted, queues full and the relay at full load; beside it, one that starves."""
 
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from bench.pgbench import find
-from poolguard.client import LeaseClient, Term
-from poolguard.client.term import boottime
-from poolguard.core.errors import PoolguardError
 from poolguard.demo.postgres import EmbeddedPostgres
+from tests.soak.asking import asking
 from tests.soak.crowd import Crowd, crowding
-from tests.soak.noise import Noise, echo
+from tests.soak.noise import ProcessorTime, bound_beside
 from tests.soak.shared import elector_in_a_pool, leaking
 from tests.soak.stage import pod_settings, postgres
 from tests.soak.verdict import Figure, Part, quantile
@@ -23,29 +18,10 @@ from tests.support.daemon import Daemon
 SIZES: Final = {"app": 20, "jobs": 10}
 MAX_WAITING: Final = 30
 LOAD_CLIENTS: Final = 20
-TTL: Final = 15.0
-RENEW_EVERY_SECONDS: Final = 0.05
-ASK_EVERY_SECONDS: Final = 0.02
 RENEWAL_MS: Final = 25.0
 LEADER_MS: Final = 2.0
 IDLE_SHARE: Final = 0.2
 """Of the time, for comparison."""
-
-
-@dataclass(slots=True)
-class Taken:
-    """Milliseconds of each request, and how many failed."""
-
-    milliseconds: list[float] = field(default_factory=list)
-    failed: int = 0
-
-    def figures(self, what: str, *, most_p99: float | None, none_failed: bool) -> Iterator[Figure]:
-        """In figures."""
-        yield Figure(f"{what}: number", len(self.milliseconds), least=1)
-        yield Figure(f"{what}: p50", quantile(self.milliseconds, 0.5), "ms")
-        yield Figure(f"{what}: p99", quantile(self.milliseconds, 0.99), "ms", most=most_p99)
-        yield Figure(f"{what}: worst", max(self.milliseconds, default=0.0), "ms")
-        yield Figure(f"{what}: failed", self.failed, most=0 if none_failed else None)
 
 
 def run(seconds: float, seed: int, say: Callable[[str], None]) -> Part:
@@ -55,27 +31,38 @@ def run(seconds: float, seed: int, say: Callable[[str], None]) -> Part:
     with ExitStack() as stack:
         running = stack.enter_context(postgres())
         daemon = stack.enter_context(_daemon(running))
-        noise = stack.enter_context(echo())
+        asker = stack.enter_context(asking(daemon.control_url))
         elector, pool = stack.enter_context(elector_in_a_pool(running.url, SIZES["app"]))
-        idle_renewals, idle_answers = _measure(daemon.control_url, seconds * IDLE_SHARE, noise)
+        idle = asker.measure(seconds * IDLE_SHARE)
         say("idle measured")
-        part.figures += idle_renewals.figures("renewal, idle", most_p99=None, none_failed=True)
-        part.figures += idle_answers.figures("/leader, idle", most_p99=None, none_failed=True)
+        part.figures += idle.renewals.figures("renewal, idle", most_p99=None, none_failed=True)
+        part.figures += idle.answers.figures("/leader, idle", most_p99=None, none_failed=True)
         stack.enter_context(leaking(pool, SIZES["app"]))
         stack.enter_context(crowding({name: _crowd(daemon, name) for name in SIZES}))
         stack.enter_context(_load(running, daemon))
         attempts, failed = elector.attempts, elector.failed
         say("everything exhausted, the relay at full load")
-        renewals, answers = _measure(daemon.control_url, seconds * (1 - IDLE_SHARE), noise)
+        turns = ProcessorTime.of(daemon.pid)
+        measured = asker.measure(seconds * (1 - IDLE_SHARE))
+        waited = turns.waited_share()
         full = {name: daemon.pool(name) for name in SIZES}
-        for what, taken, bound in (("renewal", renewals, RENEWAL_MS), ("/leader", answers, LEADER_MS)):
-            judged = noise.lets_judge(bound)
-            part.figures += taken.figures(f"{what}, exhausted", most_p99=bound if judged else None, none_failed=True)
-            if not judged:
+        noise = quantile(measured.noise, 0.99)
+        for what, taken, bound in (
+            ("renewal", measured.renewals, RENEWAL_MS),
+            ("/leader", measured.answers, LEADER_MS),
+        ):
+            most = bound_beside(noise, bound)
+            part.figures += taken.figures(f"{what}, exhausted", most_p99=most, none_failed=True)
+            if most is None:
                 part.notes.append(
                     f"{what}: p99 is not judged (at most {bound:g} ms), the machine's own noise is too loud"
                 )
-        part.figures.append(Figure("noise of the machine: an echo, p99", noise.p99, "ms"))
+        part.figures.append(Figure("noise of the machine: an echo, p50", quantile(measured.noise, 0.5), "ms"))
+        part.figures.append(Figure("noise of the machine: an echo, p99", noise, "ms"))
+        if waited is not None:
+            part.figures.append(Figure("of the time that poolguard could run, it waited for a processor", waited, "%"))
+        if not measured.in_real_time:
+            part.notes.append("the client had to wait for a processor like all others: that is in its figures")
         part.figures += [
             Figure(f"pool {name}: waiting", shown["waiting"], least=MAX_WAITING // 2) for name, shown in full.items()
         ]
@@ -129,40 +116,3 @@ def _load(running: EmbeddedPostgres, daemon: Daemon) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-def _measure(url: str, seconds: float, noise: Noise) -> tuple[Taken, Taken]:
-    renewals, answers = Taken(), Taken()
-    finished = threading.Event()
-    with LeaseClient(url) as client:
-        term = client.acquire("saturation", holder="holder", ttl_seconds=TTL)
-        asking = threading.Thread(target=_ask, args=(url, answers, finished), daemon=True)
-        asking.start()
-        deadline = boottime() + seconds
-        while boottime() < deadline:
-            term = _renewed(client, term, renewals)
-            noise.ask()
-            time.sleep(RENEW_EVERY_SECONDS)
-        finished.set()
-        asking.join(10)
-        client.release(term)
-    return renewals, answers
-
-
-def _renewed(client: LeaseClient, term: Term, taken: Taken) -> Term:
-    began = time.perf_counter()
-    try:
-        term = client.renew(term)
-    except PoolguardError:
-        taken.failed += 1
-    taken.milliseconds.append((time.perf_counter() - began) * 1000)
-    return term
-
-
-def _ask(url: str, taken: Taken, finished: Any) -> None:
-    with LeaseClient(url) as client:
-        while not finished.wait(ASK_EVERY_SECONDS):
-            began = time.perf_counter()
-            shown = client.leader("saturation")
-            taken.milliseconds.append((time.perf_counter() - began) * 1000)
-            taken.failed += shown is None
