@@ -11,7 +11,7 @@ CODE   := poolguard tests bench
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test interop races cases check bench soak lease-soak format clean
+.PHONY: help run demo test interop races cases check bench guard-cost soak lease-soak format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ check: $(STAMP) ## format, lint, types, import contracts
 
 bench: $(STAMP) ## direct, PgBouncer (where installed) and poolguard side by side (ARGS="--quick")
 	@exec $(BIN)/python -m bench $(ARGS)
+
+guard-cost: $(STAMP) ## what the guard takes of a core with 40 busy servers, and the lock graph with 200 waiters; half a minute
+	@exec $(BIN)/python -m tests.guard_cost $(ARGS)
 
 soak: $(STAMP) ## real drivers at work while clients, servers and PostgreSQL die; ten minutes (ARGS="--seconds 60")
 	@exec $(BIN)/python -m tests.relay_soak $(ARGS)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from poolguard.guard.conditions import READS_POOL, Condition, compile_when
+from poolguard.guard.conditions import READS_POOL, READS_STATEMENTS, Condition, compile_when
 from poolguard.guard.exemptions import Exemptions, compile_exempt
 from poolguard.guard.history import Action, RuleName
 from poolguard.ledger.facts import Transaction
@@ -11,6 +12,10 @@ from poolguard.settings import policies
 from poolguard.settings.matching import RuleState, When
 from poolguard.settings.policies import LADDERS, Budget, IdleBlocker, Ladder, Policy, PolicyMode, Victims
 from poolguard.wire.classes import StatementClass
+
+GLANCE_SECONDS: Final = 0.1
+"""A rule that reads statements and does not act at once passes over what is younger: reading is what a judgement costs,
+and most transactions end before. So its clock may begin a sweep late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +157,12 @@ def _long_rule(rule: policies.Rule, setting: str, mode: PolicyMode, *, observe: 
 
 def _soonest(when: Sequence[Condition], steps: Sequence[Step]) -> float:
     """The age (seconds) of the youngest checkout that the rule must see."""
-    floor = max(condition.floor for condition in when)
-    if any(condition.watched for condition in when):
-        return floor  # what counts from the first look must be looked at in time
-    # Nothing has held for longer than the server has been held.
-    return max(floor, min(step.at for step in steps))
+    floor, first = max(condition.floor for condition in when), min(step.at for step in steps)
+    if not any(condition.watched for condition in when):
+        return max(floor, first)  # nothing has held for longer than the server has been held
+    # What counts from the first look must be looked at in time.
+    reads = any(condition.key.partition(".")[0] in READS_STATEMENTS for condition in when)
+    return max(floor, min(first, GLANCE_SECONDS)) if reads else floor
 
 
 def _steps(ladder: Ladder) -> tuple[Step, ...]:
