@@ -1,6 +1,9 @@
 """The PostgreSQL that tests talk to: an embedded one of this worker's own, or any server (`--pg-dsn`)."""
 
+import re
 import secrets
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -86,6 +89,18 @@ class Server(Database):
                 self.embedded.start()  # does nothing unless the test left it down
             with self.connect() as connection:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def program(self, name: str) -> str:
+        """A client's program: the one that came with the server, or that of PATH; skips the test if it is too old."""
+        beside = self.embedded.binaries.folder / name if self.embedded is not None else None
+        path = str(beside) if beside is not None and beside.exists() else shutil.which(name)
+        if path is None:
+            pytest.skip(f"no {name}: apt-get install postgresql-client")
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+        with self.connect() as admin:
+            if int(re.findall(r"\d+", said)[0]) < admin.info.server_version // 10000:
+                pytest.skip(f"{said.strip()} refuses a newer server")
+        return path
 
     def control(self) -> EmbeddedPostgres:
         """Return the server's process to stop, kill or restart; skips the test if it is not ours."""

@@ -4,9 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from shutil import which
 from subprocess import PIPE, Popen
-from subprocess import run as run_program
 from typing import Any, Final
 
 import psycopg
@@ -108,11 +106,10 @@ def test_a_dump_lasts_as_long_as_it_must(
     daemon: Daemon, database: Database, pg: Server, application_name: str | None
 ) -> None:
     """Check 5: known by its name, or by the timeouts that it lifts; also while whoever it writes to does not read."""
-    program = pg_dump_for(pg)
     with database.connect() as admin:
         admin.execute("create table large as select n, repeat('x', 100) from generate_series(1, 200000) as n")
     named = {"application_name": application_name} if application_name else {}
-    command = [program, "-d", daemon.conninfo("app", **named)]
+    command = [pg.program("pg_dump"), "-d", daemon.conninfo("app", **named)]
     with leaked(daemon), Popen(command, stdout=PIPE, stderr=PIPE) as dump:
         old = f"/v1/transactions?application_name={application_name or 'pg_dump'}"
         eventually(lambda: [one for one in daemon.get(old)["transactions"] if one["statement_seconds"] > LONGEST])
@@ -121,19 +118,6 @@ def test_a_dump_lasts_as_long_as_it_must(
     assert lines.count(b"x" * 100) == 200_000
     reason = "zero_timeout" if application_name else "application_name"
     assert daemon.metric("poolguard_policy_spared_total", policy="ruthless", reason=reason) >= 1
-
-
-def pg_dump_for(pg: Server) -> str:
-    """The one that came with the server, or any that is new enough for it."""
-    beside = pg.embedded.binaries.folder / "pg_dump" if pg.embedded is not None else None
-    program = str(beside) if beside is not None and beside.exists() else which("pg_dump")
-    if program is None:
-        pytest.skip("no pg_dump: apt-get install postgresql-client")
-    said = run_program([program, "--version"], capture_output=True, text=True, check=True).stdout
-    with pg.connect() as admin:
-        if int(said.split()[2].partition(".")[0]) < admin.info.server_version // 10000:
-            pytest.skip(f"{said.strip()} refuses a newer server")
-    return program
 
 
 @contextmanager

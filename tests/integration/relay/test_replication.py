@@ -10,7 +10,7 @@ import pytest
 from poolguard.ledger.entries import Phase
 from poolguard.settings.model import Auth, AuthMethod, Limits, User
 from tests.integration.relay.raw import COPY_DONE, Raw, copy_data, query, rows
-from tests.support.cluster import Database
+from tests.support.cluster import Database, Server
 from tests.support.eventually import eventually_async
 from tests.support.running import TRANSACTION, Running, running
 
@@ -63,12 +63,12 @@ async def test_wal_streams_both_ways(relay: Running, database: Database, loop_ki
     await relay.at_rest(sessions=0)
 
 
-async def test_pg_basebackup_works(relay: Running, tmp_path: Path) -> None:
+async def test_pg_basebackup_works(relay: Running, pg: Server, tmp_path: Path) -> None:
     """F2: a real program; it needs two connections at once, and says who it is with a password."""
     target = tmp_path / "backup"
     done = await asyncio.to_thread(
         subprocess.run,
-        ["pg_basebackup", "-d", relay.dsn(), "-D", str(target), "-X", "stream", "-c", "fast", "--no-sync"],
+        [pg.program("pg_basebackup"), "-d", relay.dsn(), "-D", str(target), "-X", "stream", "-c", "fast", "--no-sync"],
         capture_output=True,
         timeout=50,
         check=False,

@@ -1,5 +1,7 @@
 """Each test gets an empty database and leaves none behind."""
 
+from pathlib import Path
+
 import asyncpg
 import psycopg
 import pytest
@@ -68,3 +70,16 @@ def test_what_one_test_breaks_is_whole_for_the_next(pg: cluster.Server) -> None:
     with pg.fresh_database():
         postgres.stop()
     assert postgres.running
+
+
+def test_a_program_that_is_too_old_for_the_server_skips(
+    pg: cluster.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes beside the server fits it; only that of PATH may be older."""
+    (tmp_path / "pg_nothing").write_text("#!/bin/sh\necho pg_nothing 9.6.1\n")
+    (tmp_path / "pg_nothing").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(pytest.skip.Exception, match=r"9\.6\.1 refuses a newer server"):
+        pg.program("pg_nothing")
+    with pytest.raises(pytest.skip.Exception, match="no pg_nowhere"):
+        pg.program("pg_nowhere")
