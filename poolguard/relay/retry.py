@@ -19,7 +19,9 @@ LONGEST_REPLY: Final = 8192
 _BEFORE: Final = b"12ntT"
 """Completions of Parse and Bind, and descriptions: PostgreSQL sends them together with what follows."""
 _ERROR, _READY = b"EZ"
-_QUERY, _BIND, _EXECUTE = b"QBE"
+_QUERY, _PARSE, _BIND, _EXECUTE = b"QPBE"
+_LONE_BATCHES: Final = frozenset({b"PBES", b"PBDES", b"BES", b"BDES"})
+LONGEST_BATCH: Final = 5
 _LOCKING: Final = (" for update", " for share", " for no key update", " for key share")
 
 
@@ -49,6 +51,52 @@ def is_one_statement(data: bytes) -> bool:
                 return False
         position = end
     return binds == executes == 1
+
+
+def is_error(reply: bytes) -> bool:
+    """Whether *reply* refuses the statement: an error comes first, or behind completions."""
+    position, size = 0, len(reply)
+    while size - position >= 5 and reply[position] in _BEFORE:
+        position += 1 + length_at(reply, position + 1)[0]
+    return position < size and reply[position] == _ERROR
+
+
+class Lone(NamedTuple):
+    """One statement that is said with nothing before or behind it."""
+
+    sql: bytes
+    """Its text; empty for one that was prepared."""
+    name: bytes = b""
+    """Its name, if it was prepared."""
+
+
+def lone_statement(data: bytes) -> Lone | None:
+    """What *data* is, if it is one Query or one batch that runs one statement; None for anything else.
+
+    A batch that gives a statement its name is none: the second time the name would be there already.
+    """
+    size = len(data)
+    if size > 5 and data[0] == _QUERY:
+        return Lone(data[5:-1]) if length_at(data, 1)[0] == size - 1 else None
+    position, tags, lone = 0, b"", None
+    while size - position >= 5 and len(tags) < LONGEST_BATCH:
+        tag, end = data[position], position + 1 + length_at(data, position + 1)[0]
+        if not position + 5 <= end <= size:
+            return None
+        strings = data[position + 5 : end].split(b"\0", 2)
+        if tag in (_PARSE, _BIND) and len(strings) < 3:
+            return None
+        if tag == _PARSE:
+            if strings[0]:
+                return None
+            lone = Lone(strings[1])
+        elif tag == _BIND:
+            if bool(strings[1]) == (lone is not None):
+                return None  # not the statement that stands before it, or none of its name
+            lone = lone or Lone(b"", strings[1])
+        tags += data[position : position + 1]
+        position = end
+    return lone if position == size and tags in _LONE_BATCHES else None
 
 
 def without_prefix(data: bytes, *, is_batch: bool) -> bytes:

@@ -9,14 +9,15 @@ from typing import Any, Final
 from poolguard.core.errors import PoolguardError, ShuttingDown
 from poolguard.relay.laned import LanedSession
 from poolguard.relay.pipe import IDLE, SWALLOW
-from poolguard.relay.retry import is_one_statement, may_repeat, read_answer, without_prefix
+from poolguard.relay.retry import is_error, is_one_statement, lone_statement, may_repeat, read_answer, without_prefix
 from poolguard.relay.server import Server
 from poolguard.settings.policies import PolicyMode
 from poolguard.wire.fingerprint import fingerprint
+from poolguard.wire.text import PLAIN
 
 log = logging.getLogger(__name__)
 
-_ERROR: Final = b"E"[0]
+_QUERY: Final = b"Q"[0]
 SHORTEST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.2
 """Seconds before the next try, drawn by lot: those who met shall not meet again."""
@@ -25,12 +26,13 @@ LONGEST_PAUSE: Final = 0.2
 class Attempt:
     """One statement that went out with nothing before or behind it, and how often it has been refused."""
 
-    __slots__ = ("code", "data", "kept", "parse", "refusals", "since", "sql", "timer")
+    __slots__ = ("code", "data", "is_batch", "kept", "refusals", "since", "sql", "timer")
 
-    def __init__(self, data: bytes, sql: bytes, parse: bytes | None, since: float) -> None:
+    def __init__(self, data: bytes, sql: bytes, since: float, *, is_batch: bool) -> None:
         self.data = data
+        """As the client said it: prepared statements by its own names."""
         self.sql = sql
-        self.parse = parse
+        self.is_batch = is_batch
         self.since = since
         self.refusals = 0
         self.code = ""
@@ -40,8 +42,16 @@ class Attempt:
         self.timer: asyncio.TimerHandle | None = None
 
 
+def _is_at_rest(server: Server) -> bool:
+    """Whether nothing of the client's is going on there.
+
+    What poolguard itself sends ahead is SET; or BEGIN, and then the answer will not end in `I`.
+    """
+    return server.status == IDLE and all(owed is SWALLOW for owed in server.replies)
+
+
 class RetryingSession(LanedSession):
-    """See `retry.py` for when. Only statements on the hot path are tried again: whatever is not plain is not."""
+    """See `retry.py` for when. What is not plain is not tried again."""
 
     __slots__ = ("attempt",)
 
@@ -54,11 +64,30 @@ class RetryingSession(LanedSession):
         """Remember what is sent, if it is all that is going on."""
         attempt = self.attempt
         if attempt is None or attempt.timer is None:
-            # What poolguard itself sends ahead is SET; or BEGIN, and then the answer will not end in `I`.
-            alone = all(owed is SWALLOW for owed in server.replies) and server.status == IDLE and not self.pin
-            own = without_prefix(data, is_batch=parse is not None)
-            self.attempt = Attempt(own, sql, parse, now) if alone else None
+            is_batch = parse is not None
+            own = without_prefix(data, is_batch=is_batch)
+            self.attempt = Attempt(own, sql, now, is_batch=is_batch) if _is_at_rest(server) and not self.pin else None
         super().start(server, data, now, sql, parse)
+
+    def walk(self, data: bytes, prefix: bytes = b"") -> None:
+        """Remember what is said off the hot path, if it is all that is going on: prepared statements, or in a lane."""
+        attempt = self.attempt
+        if attempt is None or attempt.timer is None:
+            self.attempt = self._attempt_at(data)
+        super().walk(data, prefix)
+
+    def _attempt_at(self, data: bytes) -> Attempt | None:
+        if self.pin or self.carry or self.block or self.skipping or self.unsynced or self.unsure:
+            return None
+        if (self.server is not None and not _is_at_rest(self.server)) or (lone := lone_statement(data)) is None:
+            return None
+        sql = lone.sql
+        if lone.name:
+            statement = self.statements.get(lone.name)
+            if statement is None or statement.verdict is not PLAIN:
+                return None
+            sql = statement.text
+        return Attempt(data, sql, monotonic(), is_batch=data[0] != _QUERY)
 
     def deliver(self, data: bytes) -> None:
         """Keep a refusal back if the statement may be tried again."""
@@ -69,7 +98,7 @@ class RetryingSession(LanedSession):
             if code is not None and (not complete or self._retries(attempt, code)):
                 attempt.kept, attempt.code = data, code
                 return
-            if attempt.refusals and data[0] != _ERROR:
+            if attempt.refusals and not is_error(data):
                 self._count(attempt.code, "healed")
             self.attempt = None
         super().deliver(data)
@@ -90,7 +119,7 @@ class RetryingSession(LanedSession):
         settings = self.pool.settings.retry
         if settings is None or self.draining or self.closed or self.unsynced:
             return False
-        if not may_repeat(attempt.sql) or (attempt.parse is not None and not is_one_statement(attempt.data)):
+        if not may_repeat(attempt.sql) or (attempt.is_batch and not is_one_statement(attempt.data)):
             self._count(code, "unfit")
             return False
         if settings.mode is PolicyMode.OBSERVE:
@@ -122,7 +151,7 @@ class RetryingSession(LanedSession):
             return
         attempt.kept = b""
         self.regate()
-        self.start(self.server, attempt.data, monotonic(), attempt.sql, attempt.parse)
+        self.data_received(attempt.data)  # as the first time, on the same server
         attempt.timer = None
 
     def interrupted(self, data: bytes) -> None:

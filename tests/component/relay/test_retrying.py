@@ -6,23 +6,27 @@ from collections.abc import AsyncIterator
 import pytest
 
 from poolguard.core.errors import ShuttingDown
+from poolguard.ledger.entries import Phase
 from poolguard.relay import hands, retrying
+from poolguard.settings.lanes import Lane, LaneMatch
 from poolguard.settings.model import Retry
 from poolguard.settings.policies import PolicyMode
 from poolguard.wire import messages
 from tests.support.eventually import eventually_async
 from tests.support.relaying import Client, House, sqlstates, tags
-from tests.support.speech import batch, message, query
+from tests.support.speech import SYNC, batch, bind, describe, execute, message, named, parse, query
 
 REFUSAL = messages.error_response("40P01", "deadlock detected") + messages.READY[b"I"[0]]
 DONE = message(b"C", b"UPDATE 1\0") + messages.READY[b"I"[0]]
 UPDATE = "UPDATE a SET b = 1"
 
 
-async def made(monkeypatch: pytest.MonkeyPatch, pause: float = 0.0, **retry: object) -> House:
+async def made(
+    monkeypatch: pytest.MonkeyPatch, pause: float = 0.0, size: int = 1, lanes: tuple[Lane, ...] = (), **retry: object
+) -> House:
     monkeypatch.setattr(retrying, "SHORTEST_PAUSE", pause)
     monkeypatch.setattr(retrying, "LONGEST_PAUSE", pause)
-    house = House(retry=Retry(**retry))  # type: ignore[arg-type]
+    house = House(size=size, lanes=lanes, retry=Retry(**retry))  # type: ignore[arg-type]
     await house.client().ask(query("SELECT 1"))  # opens the server
     return house
 
@@ -64,6 +68,109 @@ async def refuse(house: House, client: Client, data: bytes, reply: bytes = REFUS
     upstream.discard()
     upstream.silent = False
     upstream.answer(reply)
+
+
+async def test_a_prepared_statement_is_one_statement_too(house: House) -> None:
+    """As asyncpg, pgx and Prisma say it: the name is the client's, PostgreSQL knows it by ours."""
+    client = house.client()
+    await client.ask(parse(UPDATE, "s") + describe("S", "s") + SYNC)
+    before = len(client.heard)
+    await refuse(house, client, named("s"), message(b"2") + REFUSAL)
+    await eventually_async(lambda: len(client.heard) > before)
+    assert tags(client.heard[before:]) == "2CZi"
+    assert house.postgres.ran.count(UPDATE) == 2
+    assert outcomes(house) == {"retried": 1, "healed": 1}
+    house.check_at_rest()
+
+
+async def test_a_prepared_statement_is_prepared_anew_where_its_server_lost_it(house: House) -> None:
+    """A Parse of poolguard's own is refused: it is sent again with what it was for."""
+    client = house.client()
+    await client.ask(parse(UPDATE, "s") + SYNC)
+    assert house.upstreams[0].server is not None
+    house.upstreams[0].server.known.clear()
+    house.postgres.prepared.clear()
+    before = len(client.heard)
+    await refuse(house, client, named("s"), REFUSAL)
+    house.postgres.prepared.clear()
+    await eventually_async(lambda: len(client.heard) > before)
+    assert tags(client.heard[before:]) == "2CZi"
+    assert outcomes(house) == {"retried": 1, "healed": 1}
+    house.check_at_rest()
+
+
+async def test_a_prepared_statement_that_is_refused_to_the_end_is_told_once(house: House) -> None:
+    client = house.client()
+    await client.ask(parse(UPDATE, "s") + SYNC)
+    before = len(client.heard)
+    await refuse(house, client, named("s"), message(b"2") + REFUSAL)
+    for _ in range(2):
+        await refuse(house, client, b"", message(b"2") + REFUSAL)
+    await eventually_async(lambda: len(client.heard) > before)
+    assert tags(client.heard[before:]) == "2EZi"
+    assert outcomes(house) == {"retried": 2, "given_up": 1}
+    house.check_at_rest()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        parse(UPDATE, "s") + bind("s") + execute() + SYNC,
+        bind("t") + execute() + bind("t") + execute() + SYNC,
+        named("t") + named("t"),
+        bind("t") + execute(rows=1) + SYNC,
+        named("call"),
+    ],
+    ids=["it is given its name", "twice in a batch", "two batches", "with a limit on rows", "no single write"],
+)
+async def test_what_is_not_one_prepared_statement_goes_to_the_client(house: House, data: bytes) -> None:
+    client = house.client()
+    await client.ask(parse(UPDATE, "t") + SYNC + parse("CALL p()", "call") + SYNC)
+    before = len(client.heard)
+    await refuse(house, client, data, message(b"2") + REFUSAL)
+    await eventually_async(lambda: "E" in tags(client.heard[before:]))
+    assert outcomes(house).keys() <= {"unfit"}
+    client.go()
+    await house.rest()
+
+
+async def test_in_a_lane_the_place_is_kept_until_the_last_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To those who wait it looks like a longer wait, too."""
+    lane = Lane(name="hot", match=LaneMatch(statement="^update"), at_once=1)
+    house = await made(monkeypatch, pause=0.0, size=2, lanes=(lane,))
+    client, waiter = house.client(), house.client()
+    upstream = house.upstreams[0]
+    upstream.silent = True
+    client.say(query(UPDATE))
+    waiter.say(query("UPDATE b SET c = 1"))
+    upstream.discard()
+    upstream.answer(REFUSAL)
+    upstream.silent = False
+    monkeypatch.setattr(retrying, "SHORTEST_PAUSE", 5.0)
+    monkeypatch.setattr(retrying, "LONGEST_PAUSE", 5.0)
+    upstream.speak()
+    await house.rest()
+    assert outcomes(house) == {"retried": 1}
+    assert waiter.session.entry.phase is Phase.WAITING_IN_LANE
+    client.session.cancel_seen()
+    await house.rest()
+    assert (sqlstates(client.heard), tags(waiter.heard)) == (["40P01"], "CZi")
+    house.check_at_rest()
+    await house.close()
+
+
+async def test_in_a_pool_with_lanes_a_retry_heals_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = Lane(name="hot", match=LaneMatch(statement="^update"), at_once=1)
+    house = await made(monkeypatch, pause=0.0, lanes=(lane,))
+    client = house.client()
+    for data in (query(UPDATE), batch(UPDATE)):
+        before = len(client.heard)
+        await refuse(house, client, data)
+        await eventually_async(lambda: len(client.heard) > before)  # noqa: B023 - awaited in this round
+        assert "E" not in tags(client.heard[before:])
+    assert outcomes(house) == {"retried": 2, "healed": 2}
+    house.check_at_rest()
+    await house.close()
 
 
 @pytest.mark.parametrize("data", [query(UPDATE), batch(UPDATE)])

@@ -2,7 +2,16 @@
 
 import pytest
 
-from poolguard.relay.retry import LONGEST_REPLY, is_one_statement, may_repeat, read_answer, without_prefix
+from poolguard.relay.retry import (
+    LONGEST_REPLY,
+    Lone,
+    is_error,
+    is_one_statement,
+    lone_statement,
+    may_repeat,
+    read_answer,
+    without_prefix,
+)
 from poolguard.wire import messages
 from tests.support.speech import SYNC, batch, bind, describe, execute, message, parse, query
 
@@ -98,3 +107,56 @@ def test_any_other_batch_is_not(data: bytes) -> None:
 def test_what_poolguard_sent_ahead_is_not_sent_again(prefix: bytes) -> None:
     assert without_prefix(prefix + query("UPDATE a"), is_batch=False) == query("UPDATE a")
     assert without_prefix(prefix + batch("UPDATE a"), is_batch=True) == batch("UPDATE a")
+
+
+@pytest.mark.parametrize(
+    ("data", "lone"),
+    [
+        (query("UPDATE a"), Lone(b"UPDATE a")),
+        (batch("UPDATE a"), Lone(b"UPDATE a")),
+        (batch("UPDATE a", described=False), Lone(b"UPDATE a")),
+        (bind("s") + execute() + SYNC, Lone(b"", b"s")),
+        (bind("s") + describe() + execute() + SYNC, Lone(b"", b"s")),
+    ],
+)
+def test_a_statement_alone_is_a_query_or_a_batch_of_one(data: bytes, lone: Lone) -> None:
+    """supervision 5.6: one Query, or one [Parse] Bind [Describe] Execute Sync."""
+    assert lone_statement(data) == lone
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        query("UPDATE a") + query("UPDATE b"),
+        query("UPDATE a")[:-1],
+        batch("UPDATE a") + SYNC,
+        batch("UPDATE a")[:-1],
+        bind() + execute() + SYNC,
+        parse("UPDATE a", "s") + bind("s") + execute() + SYNC,
+        parse("UPDATE a") + bind("s") + execute() + SYNC,
+        bind("s") + bind("s") + execute() + SYNC,
+        bind("s") + execute() + execute() + SYNC,
+        bind("s") + SYNC,
+        execute() + SYNC,
+        SYNC,
+        message(b"B", b"s") + execute() + SYNC,
+        message(b"P", b"\0UPDATE a") + bind() + execute() + SYNC,
+        bind("s") + execute() + b"S\0\0\0\0",
+    ],
+)
+def test_anything_else_is_not_alone(data: bytes) -> None:
+    assert lone_statement(data) is None
+
+
+@pytest.mark.parametrize("cut", range(len(batch("UPDATE a"))))
+def test_what_has_not_come_whole_is_not_alone(cut: int) -> None:
+    assert lone_statement(batch("UPDATE a")[:cut]) is None
+
+
+def test_an_error_behind_completions_is_an_error_and_no_answer_of_rows() -> None:
+    assert is_error(REFUSAL + READY)
+    assert is_error(message(b"1") + message(b"2") + REFUSAL + READY)
+    assert not is_error(message(b"2") + message(b"C", b"UPDATE 1\0") + READY)
+    assert not is_error(message(b"2") + message(b"D") + REFUSAL)
+    assert not is_error(b"")
