@@ -48,6 +48,11 @@ class Histogram:
         fresh.clear()
 
     @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self.counts) + len(self._fresh)
+
+    @property
     def total(self) -> float:
         """The sum of all values."""
         self._fold()

@@ -34,6 +34,7 @@ Modules:
 - `judge`: which steps are due for one transaction.
 - `explain`: why a transaction is, or is not, acted on.
 - `recorded`: a snapshot of the API's, to be judged again.
+- `gaps`: how long clients say nothing inside of transactions.
 - `history`: the steps taken against one transaction.
 - `plan`: verdicts and budget to planned steps.
 - `records`: histories and timelines of all holders.

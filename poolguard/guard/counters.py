@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from poolguard.core.histogram import Histogram
+from poolguard.guard.gaps import IdleGaps
 
 SWEEP_BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Seconds. A sweep over 40 holders should take less than 0.001."""
@@ -44,6 +45,7 @@ class GuardCounters:
         """By policy and reason: transactions that are exempt, and steps left undone because such work is not ended."""
         self.leaks: Counter[tuple[str, str]] = Counter()
         """By pool and resolution: transactions that had passed the first step of idle_in_transaction."""
+        self.idle_gaps: Final = IdleGaps()
         self.exhausted_now: set[str] = set()
         """Policies whose budget withheld something in the latest sweep."""
 

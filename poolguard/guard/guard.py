@@ -143,6 +143,7 @@ class Guard:
         self._actions.give_up(now)
         under_way = self._actions.under_way
         transactions = self._with_blocking(self._transactions(now))
+        self.counters.idle_gaps.see(transactions, now)
         alive = {transaction.id for transaction in transactions} | under_way.keys()
         for gone, pool, history in self._records.purge(alive):
             if RuleName.IDLE_IN_TRANSACTION in history.reached:

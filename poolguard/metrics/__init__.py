@@ -25,6 +25,7 @@ one slice at most. The price is that two families of one scrape may be some mill
 - `lease_readings`: terms, renewals, losses. Pure.
 - `process`: this process, out of the operating system.
 - `collector`: readings to prometheus_client's families, and those to text. The only importer of it.
+- `transaction_readings`: how transactions ended, and how long they took. Pure.
 - `watchdog`: what blocks the event loop, and where in the code.
 - `loop_lag`: a service that measures how late the event loop is.
 - `reference`: docs/metrics.md, out of the catalogue.

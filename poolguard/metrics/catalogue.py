@@ -119,6 +119,25 @@ OLDEST_TRANSACTION: Final = _gauge(
     "pool",
     "phase",
 )
+TRANSACTIONS: Final = _counter(
+    "poolguard_transactions_total",
+    "Transactions by how they ended: commit (also statements that stood alone, and those sent in one go as one), "
+    "rollback (by the client), error (PostgreSQL undid it, or was lost), killed (rolled back or terminated by the "
+    "guard or a person), abandoned (the client went in the middle).",
+    "pool",
+    "outcome",
+)
+TRANSACTION_SECONDS: Final = _histogram(
+    "poolguard_transaction_seconds",
+    "How long transactions were open that were begun by BEGIN, from that BEGIN on, also if it was deferred.",
+    "pool",
+)
+IDLE_IN_TRANSACTION_SECONDS: Final = _histogram(
+    "poolguard_idle_in_transaction_seconds",
+    "How long clients said nothing inside of a transaction, each time, to the tenth of a second; shorter times are not "
+    "counted.",
+    "pool",
+)
 LONGEST_IN_PHASE: Final = _gauge(
     "poolguard_longest_in_phase_seconds",
     "How long a session that holds a server has been in its phase, the longest of all; 0 for none.",

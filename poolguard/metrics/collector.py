@@ -25,6 +25,7 @@ from poolguard.metrics.process import process_readings, settings_readings
 from poolguard.metrics.reading import Reading
 from poolguard.metrics.relay_readings import relay_readings
 from poolguard.metrics.sources import Sources
+from poolguard.metrics.transaction_readings import transaction_readings
 
 SLICE: Final = 150
 """Samples that are written before the event loop turns: 1 to 2 ms."""
@@ -55,6 +56,8 @@ class PoolguardCollector:
         parts.append(ledger_readings(sources.ledger, pools, sources.clock.monotonic()))
         if sources.relay is not None:
             parts.append(relay_readings(sources.relay, [pool.name for pool in pools]))
+            gaps = sources.guard.idle_gaps.seconds if sources.guard is not None else {}
+            parts += [transaction_readings(sources.relay.tally, gaps, pool) for pool in pools]
         if sources.guard is not None:
             parts.append(guard_readings(sources.guard, sources.settings.settings))
         if sources.foreign is not None:

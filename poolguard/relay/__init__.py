@@ -40,6 +40,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `laned`: one whose transactions may have to wait for each other, by the lanes of its pool.
 - `routed`: one whose transactions may run in another pool, by statement routes.
 - `waiting`: a session that waits for a server.
+- `tally`: how transactions ended.
 - `rest`: when a session reads and when it is at rest.
 - `talk`: what a client says, when it is not plain.
 - `keeping`: what a session leaves in its server: pins, parameters.

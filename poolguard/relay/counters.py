@@ -4,6 +4,8 @@ from collections import Counter
 from enum import StrEnum
 from typing import Final
 
+from poolguard.relay.tally import Tally
+
 MAX_ERROR_KEYS: Final = 500
 
 
@@ -33,6 +35,7 @@ class RelayCounters:
         self.cancel_requests_total = 0
         self.deferred_begins_total = 0
         self.protocol_violations_total = 0
+        self.tally: Final = Tally()
         self.errors_total: Counter[tuple[str, str]] = Counter()
         """ErrorResponses of PostgreSQL that went to clients, by (pool, SQLSTATE)."""
         self.retries_total: Counter[tuple[str, str, str]] = Counter()

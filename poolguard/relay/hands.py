@@ -12,6 +12,7 @@ from poolguard.relay.block import Block, BlockKind
 from poolguard.relay.pipe import IDLE, SWALLOW
 from poolguard.relay.server import Server
 from poolguard.relay.session import Session
+from poolguard.relay.tally import TransactionEnd
 from poolguard.wire import messages
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ async def roll_back(session: Session, checkout: int, error: PoolguardError) -> O
         return Outcome.VICTIM_MOVED
     if server.replies or session.unsynced or session.copying > 0 or server.status == IDLE:
         return Outcome.REFUSED
+    session.counters.tally.cut(session, TransactionEnd.KILLED, monotonic(), gives_back=not session.pin)
     session.block = Block(BlockKind.ENDED, error=error)
     session.regate()
     session.entry.phase = Phase.ENDED
@@ -77,6 +79,7 @@ async def terminate(session: Session, checkout: int, error: PoolguardError, grac
     if server is None:
         return Outcome.VICTIM_MOVED
     unsynced, copying, mid_row = session.unsynced, session.copying > 0, server.mid_row
+    session.counters.tally.cut(session, TransactionEnd.KILLED, monotonic())
     session.detach(monotonic())
     server.vacate()
     leave_lane = session.lane_exit()

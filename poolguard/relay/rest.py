@@ -25,6 +25,8 @@ class Rest(Waiting):
         if self.held is not None or begun or not (self.server is None or self._rests(self.server)):
             return
         self.afterwards = self.draining is not None
+        if self.began or self.spoilt:
+            self.counters.tally.at_rest(self, self.entry.phase_since)
         if self.subscriber is not None:
             self.subscriber.rest()
         if self.draining is not None:

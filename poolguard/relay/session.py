@@ -16,6 +16,7 @@ from poolguard.relay.rest import Rest
 from poolguard.relay.server import Server
 from poolguard.relay.state import CLIENT_FULL, SERVER_FULL, Surroundings
 from poolguard.relay.statements import Catalogue
+from poolguard.relay.tally import TransactionEnd
 from poolguard.settings.model import PoolMode
 from poolguard.wire import messages
 
@@ -24,6 +25,7 @@ CULPABLE: Final = ("40P01", "23505")
 """Deadlocks and duplicate keys: who met whom is worked out at once, while both are still there."""
 # An enum's attribute costs a look-up that a constant of the module does not.
 _PHASE_IDLE: Final = Phase.IDLE
+_PHASE_ACTIVE: Final = Phase.ACTIVE
 _PHASE_PINNED: Final = Phase.PINNED
 _PHASE_WAITING: Final = Phase.WAITING
 _PHASE_IN_TRANSACTION: Final = Phase.IDLE_IN_TRANSACTION
@@ -122,15 +124,24 @@ class Session(Rest):
             return
         entry.phase_since = now
         if status == IDLE:
-            entry.phase = _PHASE_PINNED
-            if self.unlocking and self.asks_for_locks():
-                return
-            if self.gate is None:
-                self.gate = self.wake
-            if self.afterwards:
-                self.come_to_rest()
+            self._settled_pinned(now)
+        elif status == FAILED:
+            entry.phase = Phase.FAILED_TRANSACTION
+            self.spoilt = entry.statements + 1
         else:
-            entry.phase = Phase.FAILED_TRANSACTION if status == FAILED else _PHASE_IN_TRANSACTION
+            entry.phase = _PHASE_IN_TRANSACTION
+
+    def _settled_pinned(self, now: float) -> None:
+        """A transaction is over, or there was none, and the server stays."""
+        if self.entry.phase is _PHASE_ACTIVE:  # else nothing was asked of PostgreSQL, or the guard has ended it
+            self.counters.tally.kept(self, now)
+        self.entry.phase = _PHASE_PINNED
+        if self.unlocking and self.asks_for_locks():
+            return
+        if self.gate is None:
+            self.gate = self.wake
+        if self.afterwards:
+            self.come_to_rest()
 
     def transaction_over(self) -> None:
         """What was sent behind its end is another transaction, whose age starts anew (COMMIT and BEGIN, pipelined)."""
@@ -153,6 +164,8 @@ class Session(Rest):
 
     def erred(self, fields: dict[str, str]) -> None:
         """An error ends a COPY; what the client still sends of it PostgreSQL drops. Errors with a culprit are told."""
+        self.spoilt = self.entry.statements
+        self.afterwards = True
         if fields.get("C") in CULPABLE:
             self.around.on_error(self.entry, fields)
         self.freeing = frozenset()
@@ -171,6 +184,7 @@ class Session(Rest):
         if self.server is None:
             return
         mid_row = self.server.mid_row
+        self.counters.tally.cut(self, TransactionEnd.ERROR, monotonic())
         self.detach(monotonic())
         self.entry.phase = Phase.IDLE
         if error is None or mid_row:  # in half a row an error would be read as data
@@ -219,6 +233,8 @@ class Session(Rest):
             server.replies.append(SWALLOW)
             prefix += messages.query(self.block.begin)
             self.block = None
+            self.began = self.afterwards = True
+            self.spoilt = 0
             self.regate()
         return prefix
 
@@ -268,6 +284,7 @@ class Session(Rest):
         if self.pin and self.pool.settings.mode is PoolMode.TRANSACTION:
             self.pool.pinned -= 1
         if self.server is not None:
+            self.counters.tally.cut(self, TransactionEnd.ABANDONED, monotonic())
             self.clean(self.detach(monotonic()), patience=patience, vanished=vanished)
         if self.subscriber is not None:
             self.subscriber.leave()

@@ -61,6 +61,7 @@ class SessionState(ClientPipe):
         "at_login",
         "awaited",
         "batch",
+        "began",
         "binding",
         "block",
         "bound",
@@ -94,6 +95,7 @@ class SessionState(ClientPipe):
         "restored",
         "restores",
         "skipping",
+        "spoilt",
         "statements",
         "stranger",
         "strayed",
@@ -181,6 +183,10 @@ class SessionState(ClientPipe):
         """To be ended as soon as it holds and wants nothing."""
         self.afterwards = False
         """There is something to do as soon as it holds and wants nothing: to end, or to tell it notifications."""
+        self.began = False
+        """In a transaction that it began with BEGIN."""
+        self.spoilt = 0
+        """The latest of this checkout's statements with which its transaction was in error, by number; 0: none."""
         self.subscriber: Subscriber | None = None
         """Set once it has listened to a channel."""
         self.listens_itself = False

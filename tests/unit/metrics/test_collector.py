@@ -130,11 +130,11 @@ def test_a_family_without_readings_is_empty() -> None:
 
 
 def test_a_scrape_of_three_pools_is_little_work() -> None:
-    """At most 9 µs a sample: below 6 ms in all, in slices of less than 2 ms."""
+    """At most 9 µs a sample: below 7 ms in all, in slices of less than 2 ms."""
     given = everything(*default_pools())
     samples = sum(len(found.samples) for found in PoolguardCollector(given).collect())
 
-    assert 300 < samples < 650
+    assert 300 < samples < 750
 
 
 async def test_however_many_pools_there_are_no_slice_is_longer_and_no_header_comes_twice() -> None:
