@@ -132,7 +132,8 @@ def simple(session: "Talk", server: "Server", sql: bytes, verdict: Verdict) -> b
         raise Unready(listener, begun)
     session.note(sql)
     session.unnamed = server.unnamed = None
-    session.unsynced = False
+    if session.unsynced:
+        session.ends_unsynced(server)
     mark, undone = _propose(session, listener, verdict.subscribes)
     server.replies.extend([PASS] * len(verdict.subscribes))
     server.replies.extend([Reply(swallow=True) for _ in begun])

@@ -247,9 +247,15 @@ class Talk(Keeping):
         if verdict is not PLAIN:
             return self._telling(server, sql, verdict)
         self.unnamed = server.unnamed = None
-        self.unsynced = False  # its ReadyForQuery ends what was not synced, too
+        if self.unsynced:
+            self.ends_unsynced(server)
         server.replies.append(SIMPLE)
         return None
+
+    def ends_unsynced(self, server: Server) -> None:
+        """A Query or FunctionCall in a batch without its Sync: its ReadyForQuery ends that, too."""
+        # PostgreSQL 18 refuses the first statement after the Sync with XX000, whoever says it: let that be `clean`.
+        self.unsynced, server.forget_statements = False, True
 
     def _telling(self, server: Server, sql: bytes, verdict: Verdict) -> bytes | None:
         """A simple Query that leaves something behind, or takes something back."""
@@ -266,7 +272,8 @@ class Talk(Keeping):
         if verdict.frees:
             self.frees(verdict.frees, server)
         self.unnamed = server.unnamed = None
-        self.unsynced = False
+        if self.unsynced:
+            self.ends_unsynced(server)
         replies.append(SIMPLE)
         if self.restores:
             self.resets(server)
@@ -275,7 +282,8 @@ class Talk(Keeping):
     def _other(self, server: Server, tag: int) -> None:
         if tag == _CALL:
             if not server.skipping:
-                self.unsynced = False
+                if self.unsynced:
+                    self.ends_unsynced(server)
                 server.replies.append(SIMPLE)
         elif tag in _COPY_END:
             if self.copying:

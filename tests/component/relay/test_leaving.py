@@ -5,7 +5,7 @@ import pytest
 from poolguard.pool.snapshot import CloseReason
 from poolguard.wire import messages
 from poolguard.wire.framing import FrameSplitter
-from tests.support.fakepg import FakePostgres
+from tests.support.fakepg import Failure, FakePostgres
 from tests.support.relaying import House, errors, sqlstates, tags
 from tests.support.speech import (
     COPY_DONE,
@@ -195,4 +195,32 @@ async def test_a_goodbye_gives_the_advisory_lock_back_and_keeps_the_server(house
     await client.ask(TERMINATE)
     assert house.postgres.advisory_locks == 0
     assert not house.postgres.closed
+    house.check_at_rest()
+
+
+HALF_OPEN = parse("SELECT 1") + bind() + execute()
+"""A batch without its Sync."""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_query_in_a_batch_without_its_sync_harms_nobody_else(
+    house: House, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """X3: PostgreSQL 18 refuses whatever comes after the Sync. Poolguard asks first, and throws such a server away."""
+    client, other = house.client(), house.client("other")
+    await client.ask(query("SELECT 1"))
+    postgres, run = house.postgres, house.postgres._run
+
+    def refuse(text: str, *, simple: bool) -> None:
+        if text == "DEALLOCATE ALL":
+            raise Failure("XX000", "StartTransactionCommand: unexpected state STARTED")
+        run(text, simple=simple)
+
+    if fails:
+        monkeypatch.setattr(postgres, "_run", refuse)
+    await client.ask(HALF_OPEN + query("SELECT 1"))
+    assert tags(await client.ask(SYNC)) == "Zi"
+    assert tags(await other.ask(query("SELECT 1"))) == "TDCZi"
+    assert len(house.upstreams) == 1 + fails
+    assert ("DEALLOCATE ALL" in postgres.ran) is not fails
     house.check_at_rest()

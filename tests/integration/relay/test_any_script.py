@@ -38,6 +38,8 @@ many = settings(
 @pytest.fixture(scope="module")
 def admin(shared_database: Database) -> Iterator[Admin]:
     with shared_database.connect() as connection:
+        if connection.info.server_version >= 180000:
+            pytest.skip("PostgreSQL 18 is no measure: behind a Query in a batch without its Sync it fails with XX000")
         for table in TABLES:
             connection.execute(f"create table {table} (a int)")
         yield connection
