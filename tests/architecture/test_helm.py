@@ -2,12 +2,8 @@
 
 import importlib.util
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
 
 import pytest
 import yaml
@@ -15,46 +11,12 @@ import yaml
 import poolguard
 from poolguard.settings.load import Loaded, parse
 from poolguard.settings.model import AuthMethod
-
-ROOT: Final = Path(__file__).parents[2]
-CHART: Final = ROOT / "helm" / "poolguard"
-DEPLOYMENT: Final = {
-    "upstream": {"secretName": "db"},
-    "clients": {"usersSecret": "people", "users": ["app", "jobs"]},
-}
-SIDECAR: Final = {"mode": "sidecar", "upstream": {"secretName": "db"}}
-KUBERNETES: Final = "1.33.0"
-Json = dict[str, Any]
+from tests.support.chart import CHART, DEPLOYMENT, SIDECAR, Chart, Json, documented_template, find_helm, parent_chart
 
 
 @pytest.fixture(scope="session")
 def helm() -> str:
-    found = shutil.which("helm")
-    if found is None:
-        pytest.skip("no helm in PATH: go install helm.sh/helm/v3/cmd/helm@latest")
-    return found
-
-
-class Chart:
-    """Runs helm on a chart; what it renders comes by kind and name."""
-
-    def __init__(self, helm: str, folder: Path, tmp_path: Path) -> None:
-        self._helm, self._folder, self._tmp = helm, folder, tmp_path
-
-    def run(self, verb: str, values: Json, kubernetes: str = KUBERNETES) -> subprocess.CompletedProcess[str]:
-        file = self._tmp / "values.yaml"
-        file.write_text(json.dumps(values))
-        name = ["shop"] if verb == "template" else []
-        line = [self._helm, verb, *name, str(self._folder), "-f", str(file), "--kube-version", kubernetes]
-        # Helm would read plugins and repositories of whoever runs the tests.
-        home = {key: str(self._tmp) for key in ("HELM_CONFIG_HOME", "HELM_CACHE_HOME", "HELM_DATA_HOME")}
-        return subprocess.run(line, env=os.environ | home, capture_output=True, text=True, check=False)
-
-    def render(self, values: Json, kubernetes: str = KUBERNETES) -> dict[tuple[str, str], Json]:
-        done = self.run("template", values, kubernetes)
-        assert done.returncode == 0, done.stderr
-        found = [document for document in yaml.safe_load_all(done.stdout) if document]
-        return {(document["kind"], document["metadata"]["name"]): document for document in found}
+    return find_helm()
 
 
 @pytest.fixture
@@ -65,18 +27,7 @@ def chart(helm: str, tmp_path: Path) -> Chart:
 @pytest.fixture
 def parent(helm: str, tmp_path: Path) -> Chart:
     """An application's chart that has poolguard's as a dependency, written as docs/deploy.md says."""
-    folder = tmp_path / "shop"
-    (folder / "templates").mkdir(parents=True)
-    shutil.copytree(CHART, folder / "charts" / "poolguard")
-    (folder / "Chart.yaml").write_text("{apiVersion: v2, name: shop, version: 1.0.0}\n")
-    (folder / "templates" / "pod.yaml").write_text(documented_template())
-    return Chart(helm, folder, tmp_path)
-
-
-def documented_template() -> str:
-    text = (ROOT / "docs" / "deploy.md").read_text()
-    blocks = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
-    return next(block for block in blocks if "poolguard.sidecar.native" in block)
+    return parent_chart(helm, tmp_path)
 
 
 def settings_in(documents: dict[tuple[str, str], Json], name: str) -> Loaded:
@@ -210,6 +161,31 @@ def test_image_is_the_chart_s_version_unless_told_otherwise(chart: Chart) -> Non
     assert deployed(chart.render(pinned))["image"] == f"r.example/p@{digest}"
 
 
+def test_a_network_policy_lets_in_who_is_named_and_metrics_and_nobody_else(chart: Chart) -> None:
+    shop, prometheus = ({"podSelector": {"matchLabels": {"app": name}}} for name in ("shop", "prometheus"))
+    wanted = {"enabled": True, "clients": [shop], "metrics": [prometheus]}
+    documents = chart.render(DEPLOYMENT | {"networkPolicy": wanted})
+    policy = documents["NetworkPolicy", "shop-poolguard"]["spec"]
+    labels = documents["Deployment", "shop-poolguard"]["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert policy["policyTypes"] == ["Ingress"]
+    allowed = [([port["port"] for port in rule["ports"]], rule["from"]) for rule in policy["ingress"]]
+    assert allowed == [(["pg-clients"], [shop]), (["pg-metrics"], [prometheus])]
+    opened = {"networkPolicy": wanted, "settings": {"listen": {"control": {"host": "0.0.0.0"}}}}
+    policy = chart.render(DEPLOYMENT | opened)["NetworkPolicy", "shop-poolguard"]["spec"]
+    assert [port["port"] for port in policy["ingress"][0]["ports"]] == ["pg-clients", "pg-control"]
+
+
+@pytest.mark.parametrize("most", [2, "25%"])
+def test_a_disruption_budget_is_for_the_pods_of_the_deployment(chart: Chart, most: int | str) -> None:
+    wanted = {"podDisruptionBudget": {"enabled": True, "maxUnavailable": most}}
+    documents = chart.render(DEPLOYMENT | wanted)
+    budget = documents["PodDisruptionBudget", "shop-poolguard"]["spec"]
+    labels = documents["Deployment", "shop-poolguard"]["spec"]["template"]["metadata"]["labels"]
+    assert budget["maxUnavailable"] == most
+    assert budget["selector"]["matchLabels"].items() <= labels.items()
+
+
 # Sidecar
 
 
@@ -269,6 +245,7 @@ def test_plain_sidecar_outlives_the_application_for_a_moment(parent: Chart, tmp_
         (SIDECAR | {"settings": {"listen": {"metrics": {"port": "${PORT}"}}}}, "a number here"),
         (SIDECAR | {"sidecars": {}}, "sidecars"),
         (SIDECAR | {"podMonitor": {"enabled": True}}, "podMonitor.podSelector is empty"),
+        (DEPLOYMENT | {"networkPolicy": {"enabled": True}}, "networkPolicy.clients is empty"),
     ],
 )
 def test_what_can_not_work_is_refused_with_the_value_to_set(chart: Chart, values: Json, said: str) -> None:
