@@ -16,6 +16,7 @@ from copy import copy
 from logging.handlers import QueueHandler
 from typing import Any, Final, TextIO
 
+from poolguard.guard.log_line import WHOLE
 from poolguard.settings.model import Log, LogFormat
 
 QUEUED_RECORDS: Final = 10_000
@@ -53,11 +54,12 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For a person: time, level, message, then key=value."""
+    """For a person: time, level, message, then key=value; of an incident what matters, and not the whole record."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write *record*."""
-        facts = " ".join(f"{key}={_short(value)}" for key, value in fields_of(record).items())
+        told = {key: value for key, value in fields_of(record).items() if key != WHOLE}
+        facts = " ".join(f"{key}={_short(value)}" for key, value in told.items())
         line = f"{_moment(record)} {record.levelname:<7} {record.getMessage()}{' ' + facts if facts else ''}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 

@@ -40,6 +40,7 @@ Modules:
 - `records`: histories and timelines of all holders.
 - `actions`: actions under way, each in a task.
 - `incidents`: what an incident holds, and its JSON.
+- `log_line`: an incident as a line of the log. Pure.
 - `evidence`: from ledger facts to what an incident shows.
 - `clients`: client processes, their full pools and lost slots.
 - `client_watch`: looks at all sessions for that.

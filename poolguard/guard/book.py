@@ -21,6 +21,7 @@ from poolguard.guard.incidents import (
     IncidentOutcome,
     Party,
 )
+from poolguard.guard.log_line import facts, message
 from poolguard.guard.starvation import classify_starvation
 from poolguard.guard.traits import statements_of
 from poolguard.guard.wording import ADVICE
@@ -36,19 +37,12 @@ STARVATION_SECONDS: Final = 1.0
 """A starved pool gets at most one incident in this time: a queue of hundreds runs out of time all at once."""
 STREAM_LENGTH: Final = 100
 
-_MESSAGES: Final = {
-    IncidentKind.ACTION: "guard acted on a transaction",
-    IncidentKind.STARVATION: "wait for a server was in vain",
-    IncidentKind.DEADLOCK: "a deadlock: PostgreSQL ended one of the statements that waited for each other",
-    IncidentKind.BY_HAND: "operator acted on a transaction",
-    IncidentKind.FOREIGN: "guard acted on a backend that is not poolguard's",
-}
 _LEVELS: Final = {
     IncidentOutcome.FAILED: logging.ERROR,
-    IncidentOutcome.BUDGET: logging.ERROR,
     IncidentOutcome.OBSERVED: logging.INFO,
     IncidentOutcome.VICTIM_MOVED: logging.INFO,
 }
+"""All others are warnings. That a budget is used up is told as an error once, not for all that it withholds."""
 _STARVED: Final = {
     Refusal.TIMEOUT: IncidentOutcome.TIMEOUT,
     Refusal.QUEUE_FULL: IncidentOutcome.QUEUE_FULL,
@@ -109,18 +103,8 @@ class IncidentBook:
         """Keep *incident*, log it, and pass it on to all streams."""
         self.recorded_total += 1
         self._ring.append(incident)
-        log.log(
-            _LEVELS.get(incident.outcome, logging.WARNING),
-            _MESSAGES[incident.kind],
-            extra={
-                "incident_id": incident.id,
-                "pool": incident.pool,
-                "rule": incident.rule,
-                "action": incident.action,
-                "outcome": incident.outcome,
-                "incident": incident.as_json(),
-            },
-        )
+        level = _LEVELS.get(incident.outcome, logging.WARNING)
+        log.log(level, message(incident), extra=facts(incident))
         for stream in self._streams:
             stream.offer(incident)
 

@@ -75,7 +75,7 @@ def test_terminate_ends_statement_session_and_server(daemon: Daemon) -> None:
         assert answer.json["id"] in str(told)
     eventually(lambda: daemon.pool("app")["closed_total"]["terminated"] == 1)
     assert daemon.get("/v1/incidents?action=terminate")["total"] == 1
-    assert eventually(lambda: daemon.logged("operator acted on a transaction"))[0]["outcome"] == "done"
+    assert eventually(lambda: daemon.logged("a session was ended"))[0]["outcome"] == "done"
 
 
 def test_a_rollback_while_a_statement_runs_is_refused_and_does_nothing(daemon: Daemon) -> None:

@@ -73,6 +73,7 @@ def test_text_is_for_people() -> None:
     assert line == (
         '2023-11-14T22:13:20.250Z WARNING something happened pool=app seconds=0.123 sizes=[1, 2] facts={"a": 1}'
     )
+    assert "whole" not in TextFormatter().format(record(pool="app", incident={"a": "whole"}))
     assert TextFormatter().format(record()) == "2023-11-14T22:13:20.250Z WARNING something happened"
 
 

@@ -11,6 +11,7 @@ from poolguard.guard.clients import ClientKey
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.history import Action, RuleName
 from poolguard.guard.incidents import Incident, IncidentOutcome
+from poolguard.guard.log_line import message
 from poolguard.pool.state import Refusal
 from tests.support.clock import ManualClock
 from tests.support.snapshots import pool_snapshot
@@ -67,7 +68,7 @@ def test_filters_are_anded_and_the_newest_comes_first(book: IncidentBook) -> Non
     [
         (IncidentOutcome.DONE, logging.WARNING),
         (IncidentOutcome.FAILED, logging.ERROR),
-        (IncidentOutcome.BUDGET, logging.ERROR),
+        (IncidentOutcome.BUDGET, logging.WARNING),
         (IncidentOutcome.OBSERVED, logging.INFO),
     ],
 )
@@ -78,7 +79,7 @@ def test_each_incident_is_one_log_line_without_literals(
     incident = replace(INCIDENT, outcome=outcome)
     book.record(incident)
     (line,) = caplog.records
-    assert (line.levelno, line.message) == (level, "guard acted on a transaction")
+    assert (line.levelno, line.message) == (level, message(incident))
     assert vars(line)["incident"] == incident.as_json()
     assert "secret" not in str(vars(line))
 

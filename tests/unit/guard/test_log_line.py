@@ -1,0 +1,57 @@
+"""What an incident says in the log: to somebody who reads the one line and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+
+from poolguard.guard.evidence import party_of
+from poolguard.guard.history import Action
+from poolguard.guard.incidents import IncidentKind, IncidentOutcome
+from poolguard.guard.log_line import WHOLE, facts, message
+from tests.unit.guard.builders import idle
+from tests.unit.guard.test_incidents import INCIDENT
+
+
+def test_only_what_was_ended_is_told_as_ended() -> None:
+    told = {action: message(replace(INCIDENT, action=action)) for action in Action}
+    assert "nothing was ended" in told[Action.WARN]
+    assert "cancelled" in told[Action.CANCEL]
+    assert "rolled back" in told[Action.ROLLBACK]
+    assert "ended" in told[Action.TERMINATE]
+
+
+@pytest.mark.parametrize("outcome", [one for one in IncidentOutcome if one is not IncidentOutcome.DONE])
+@pytest.mark.parametrize("action", Action)
+def test_every_outcome_has_its_own_message_whatever_the_action(outcome: IncidentOutcome, action: Action) -> None:
+    others = {message(replace(INCIDENT, outcome=other)) for other in IncidentOutcome if other is not outcome}
+    assert message(replace(INCIDENT, outcome=outcome, action=action)) not in {*others, "an incident"}
+
+
+def test_a_deadlock_was_no_action_of_ours() -> None:
+    assert message(replace(INCIDENT, kind=IncidentKind.DEADLOCK, action=None)).startswith("a deadlock: ")
+
+
+def test_it_names_the_culprit_and_the_advice_before_the_whole_record() -> None:
+    told = facts(INCIDENT)
+    assert told["application"] == idle(1.0).application_name
+    assert (told["state"], told["state_seconds"]) == ("idle in transaction", 61.235)
+    assert (told["transaction"], told["advice"]) == (str(idle(1.0).id), "fix it")
+    assert list(told)[-1] == WHOLE
+    assert told[WHOLE] == INCIDENT.as_json()
+
+
+def test_of_a_wait_in_vain_it_names_who_waited_and_the_oldest_holder() -> None:
+    incident = replace(
+        INCIDENT,
+        kind=IncidentKind.STARVATION,
+        outcome=IncidentOutcome.TIMEOUT,
+        action=None,
+        rule=None,
+        transaction=None,
+        waiter="web",
+        waited_seconds=10.0,
+        holders=(party_of(idle(61.0)), party_of(idle(5.0, 2))),
+    )
+    told = facts(incident)
+    assert (told["waiter"], told["waited_seconds"], told["transaction"]) == ("web", 10.0, str(idle(61.0).id))
+    assert not {"rule", "action"} & told.keys(), "what does not apply is left out"
