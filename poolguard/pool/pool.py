@@ -347,8 +347,14 @@ class Pool(Generic[S]):
 
     def _open_failed(self, error: PoolguardError) -> None:
         self.open_failures += 1
-        self._failures += 1
         self.last_error = error
+        if error.sqlstate[:2] in _HOPELESS:
+            self._hopeless_until = self._clock.monotonic() + HOPELESS_PAUSE
+            for waiter in self.state.withdraw_all():
+                waiter.failed(error)
+        if self._retry_timer is not None or self._stopping:
+            return  # one of several that were being opened at once: one failure, one pause
+        self._failures += 1
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 16))
         if self._failures == 1 or pause == LONGEST_PAUSE:
             log.warning(
@@ -360,13 +366,8 @@ class Pool(Generic[S]):
                     "retry_seconds": pause,
                 },
             )
-        if error.sqlstate[:2] in _HOPELESS:
-            self._hopeless_until = self._clock.monotonic() + HOPELESS_PAUSE
-            for waiter in self.state.withdraw_all():
-                waiter.failed(error)
-        if self._retry_timer is None and not self._stopping:
-            self._retry_at = self._clock.monotonic() + pause
-            self._retry_timer = asyncio.get_running_loop().call_later(pause, self._retry)
+        self._retry_at = self._clock.monotonic() + pause
+        self._retry_timer = asyncio.get_running_loop().call_later(pause, self._retry)
 
     def _retry(self) -> None:
         self._retry_timer = None

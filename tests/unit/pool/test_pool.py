@@ -141,6 +141,20 @@ async def test_waiters_keep_their_places_while_opening_fails(house: House) -> No
     assert (shown.last_error, shown.retry_in_seconds, shown.opened_total) == ("", 0.0, 1)
 
 
+async def test_several_that_fail_at_once_are_one_failure_with_one_pause_and_one_line(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a restart of PostgreSQL under load would be followed by the longest pause at once."""
+    house.opener.errors = [UpstreamUnavailable("refused") for _ in range(6)]
+    pool = house.pool(PoolSettings(size=6))
+    queue(pool, house.now, *[True] * 6)
+    for _ in range(6):
+        await house.opener.arrived.get()
+    shown = pool.snapshot(house.now)
+    assert (shown.open_failures_total, shown.retry_in_seconds) == (6, pytest.approx(0.1))
+    assert [record.message for record in caplog.records] == ["no server could be opened"]
+
+
 async def test_nothing_is_opened_during_a_pause(house: House) -> None:
     house.opener.errors = [UpstreamUnavailable("refused")]
     pool = house.pool(PoolSettings(size=3))
