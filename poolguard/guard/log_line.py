@@ -17,6 +17,11 @@ _DONE: Final = {
     Action.ROLLBACK: "a transaction was rolled back; its session goes on",
     Action.TERMINATE: "a session was ended",
 }
+_DONE_TO_FOREIGN: Final = {
+    Action.WARN: "a backend that is not poolguard's passed a warning step; nothing was ended",
+    Action.CANCEL: "a statement of a backend that is not poolguard's was cancelled",
+    Action.TERMINATE: "a backend that is not poolguard's was ended",
+}
 _NOT_DONE: Final = {
     IncidentOutcome.OBSERVED: "a rule matched; nothing was done, for its mode is observe",
     IncidentOutcome.VICTIM_MOVED: "what a rule or a person wanted to end was over already; nothing was done",
@@ -36,7 +41,8 @@ def message(incident: Incident) -> str:
     if incident.kind is IncidentKind.DEADLOCK:
         return _DEADLOCK
     if incident.outcome is IncidentOutcome.DONE and incident.action is not None:
-        return _DONE[incident.action]
+        done = _DONE_TO_FOREIGN if incident.kind is IncidentKind.FOREIGN else _DONE
+        return done[incident.action]
     return _NOT_DONE.get(incident.outcome, "an incident")
 
 

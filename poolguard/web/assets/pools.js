@@ -17,10 +17,11 @@ function card() {
   const bar = svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img" });
   const servers = el("p");
   const waiting = el("p");
+  const lanes = el("p", { class: "quiet" });
   const rates = el("p", { class: "quiet" });
   const trouble = el("p", { class: "bad" });
   const spark = svg("svg", { class: "spark", viewBox: `0 0 ${KEPT - 1} 24`, preserveAspectRatio: "none", role: "img" });
-  const node = el("article", { class: "card" }, el("h3", {}, name, facts), bar, servers, waiting, rates, trouble, spark);
+  const node = el("article", { class: "card" }, el("h3", {}, name, facts), bar, servers, waiting, lanes, rates, trouble, spark);
   return {
     node,
     update(pool) {
@@ -31,6 +32,7 @@ function card() {
       drawBar(bar, pool);
       say(servers, serversOf(pool));
       say(waiting, waitingOf(pool), pool.waiting ? "bad" : "quiet");
+      say(lanes, lanesOf(pool), pool.lanes.some((lane) => lane.waiting && lane.mode === "enforce") ? "warn" : "quiet");
       say(rates, ratesOf(pool, past));
       say(trouble, pool.last_error ? `No server can be opened: ${pool.last_error}` : "");
       drawSpark(spark, past, pool);
@@ -54,6 +56,15 @@ function serversOf(pool) {
 
 function waitingOf(pool) {
   return pool.waiting ? `${count(pool.waiting, "client")} waiting, the first for ${age(pool.oldest_wait_seconds)}` : "Nobody waits.";
+}
+
+function lanesOf(pool) {
+  return pool.lanes
+    .map((lane) => {
+      const waiting = lane.waiting ? `, ${lane.waiting} waiting for up to ${age(lane.oldest_wait_seconds)}` : "";
+      return `Lane ${lane.name}${lane.mode === "observe" ? " (observed)" : ""}: ${lane.in_flight} of ${lane.at_once}${waiting}.`;
+    })
+    .join(" ");
 }
 
 function ratesOf(pool, past) {

@@ -46,9 +46,10 @@ function sentence(one, party) {
     const held = party ? `; held longest by ${who(party)}, ${words(party.phase)} for ${age(party.phase_seconds)}` : "";
     return `pool ${one.pool}: ${one.waiter || "a client"} waited ${age(one.waited_seconds)}${more}${held}:`;
   }
-  if (!party) return `pool ${one.pool}`;
+  const where = one.kind === "foreign" ? "not poolguard's" : `pool ${one.pool}`;
+  if (!party) return where;
   const rule = one.rule ? `, rule ${one.rule}` : "";
-  return `pool ${one.pool}: ${who(party)}, ${words(party.phase)} for ${age(party.phase_seconds)}${rule}:`;
+  return `${where}: ${who(party)}, ${words(party.phase)} for ${age(party.phase_seconds)}${rule}:`;
 }
 
 function details(one, party) {
@@ -63,7 +64,7 @@ function details(one, party) {
     ["threshold", one.threshold && `${age(one.threshold.limit_seconds)}; found ${age(one.threshold.actual_seconds)}`],
     ["spared by", one.spared_by],
     ["it blocked", party?.blocking ? `${count(party.blocking, "session")}, the longest for ${age(party.blocking_seconds)}` : ""],
-    ["holders", one.kind === "action" ? "" : one.holders.map((other) => `${other.id} ${who(other)}, ${words(other.phase)} for ${age(other.phase_seconds)}`).join("; ")],
+    ["holders", ["action", "foreign"].includes(one.kind) ? "" : one.holders.map((other) => `${other.id} ${who(other)}, ${words(other.phase)} for ${age(other.phase_seconds)}`).join("; ")],
     ["the client sees", one.client_sees && `${one.client_sees.severity} ${one.client_sees.sqlstate}, ${one.client_sees.when}`],
     ["before", one.timeline.map((step) => `${clock(step.time)} ${step.action} (${words(step.outcome)})`).join("; ")],
   ];

@@ -15,6 +15,7 @@ from tests.support.daemon import Daemon
 TOKEN: Final = "t0ken"
 HOSTILE: Final = "<img src=x onerror=document.title=1>"
 LEAKY: Final = "checkout"
+LANE: Final = {"name": "stock", "match": {"statement": "^update stock"}, "at_once": 1}
 ROUTE: Final = "/*route='%2Fcheckout'*/"
 
 
@@ -34,7 +35,7 @@ def daemon(database: Database) -> Iterator[Daemon]:
     made = Daemon(
         {
             "upstream": {"url": database.url},
-            "pools": {"app": pool, "jobs": pool},
+            "pools": {"app": pool | {"lanes": [LANE]}, "jobs": pool},
             "policies": {"patient": patient},
             "auth": {"admin_token": TOKEN},
             "observer": {"interval": "1s"},
@@ -84,6 +85,7 @@ async def test_an_operator_sees_who_holds_what_and_ends_it_by_hand(daemon: Daemo
     page = await browser.open(f"{daemon.control_url}/", DESK)
     await page.shows("#headline", f"1 client waiting in app. Held longest by {LEAKY}: idle in transaction")
     await page.shows("#pool-cards", "2 of 2 held")
+    await page.shows("#pool-cards", "Lane stock: 0 of 1.")
     await page.shows("#holder-table tbody", "update cart set n = ? where id = ?")
     await page.shows("#holder-table tbody", "route=/checkout")
     await page.shows("#lock-trees", "worker")

@@ -20,6 +20,11 @@ def test_only_what_was_ended_is_told_as_ended() -> None:
     assert "ended" in told[Action.TERMINATE]
 
 
+def test_what_is_not_poolguard_s_is_told_as_such() -> None:
+    for action in (Action.WARN, Action.CANCEL, Action.TERMINATE):  # there is no rollback for them
+        assert "not poolguard's" in message(replace(INCIDENT, kind=IncidentKind.FOREIGN, action=action))
+
+
 @pytest.mark.parametrize("outcome", [one for one in IncidentOutcome if one is not IncidentOutcome.DONE])
 @pytest.mark.parametrize("action", Action)
 def test_every_outcome_has_its_own_message_whatever_the_action(outcome: IncidentOutcome, action: Action) -> None:
