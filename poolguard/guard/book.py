@@ -191,7 +191,9 @@ class IncidentBook:
             self._repeats[pool] = self._repeats.get(pool, 0) + 1
             return latest
         snapshot = self._snapshot(pool)
-        classification = classify_starvation(holders, waiter, blocked)
+        # Who is refused at once for a full queue has not waited, but those before it have.
+        longest = max(waited, snapshot.oldest_wait_seconds if snapshot is not None else 0.0)
+        classification = classify_starvation(holders, waiter, blocked, waited=longest)
         incident = Incident(
             id=self.new_id(),
             at=self._clock.wall(),

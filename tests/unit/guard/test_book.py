@@ -119,7 +119,7 @@ def test_starvation_names_the_oldest_holders_and_what_to_do(book: IncidentBook) 
 
 
 def test_starvation_says_who_waited_and_the_cause_where_it_can_be_told(book: IncidentBook) -> None:
-    holders = [idle(60.0, 1), idle(50.0, 2)]
+    holders = [idle(10.2, 1), idle(9.0, 2)]
     waiter = ClientKey("checkout", "bob", "127.0.0.1")
     incident = book.starved("app", 10.0, Refusal.TIMEOUT, holders, waiter=waiter)
     assert (incident.waiter, incident.classification) == ("checkout", "self_deadlock")

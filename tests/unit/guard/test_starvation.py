@@ -36,8 +36,16 @@ def test_a_process_is_told_by_name_user_and_host() -> None:
 
 def test_one_process_that_holds_all_and_waits_too_has_deadlocked_itself() -> None:
     holders = [idle(5.0, 1), active(5.0, 2)]
-    assert classify_starvation(holders, SHOP) is Classification.SELF_DEADLOCK
-    assert classify_starvation(holders, ClientKey("cron", "bob", "127.0.0.1")) is Classification.LEAKS_HOLD_POOL
+    assert classify_starvation(holders, SHOP, waited=4.9) is Classification.SELF_DEADLOCK
+    cron = ClientKey("cron", "bob", "127.0.0.1")
+    assert classify_starvation(holders, cron, waited=4.9) is Classification.LEAKS_HOLD_POOL
+
+
+def test_what_stood_idle_before_anybody_waited_is_a_leak_also_of_the_process_that_waits() -> None:
+    holders = [idle(40.0, 1), idle(30.0, 2), idle(10.1, 3)]
+    assert classify_starvation(holders, SHOP, waited=10.0) is Classification.LEAKS_HOLD_POOL
+    assert classify_starvation(holders[1:], SHOP, waited=10.0) is Classification.LEAKS_HOLD_POOL
+    assert classify_starvation(holders[2:], SHOP, waited=10.0) is Classification.SELF_DEADLOCK
 
 
 def test_a_process_whose_holders_all_work_is_only_slow() -> None:
