@@ -243,7 +243,8 @@ class Talk(Keeping):
             if verdict.kind is Kind.DEALLOCATE:
                 must_be_sure(self, server, verdict.name)
             self.batch += 1  # its ReadyForQuery ends what was not synced, too
-        self.note(sql)
+        if verdict.kind is not Kind.DEALLOCATE or verdict.name not in self.statements:
+            self.note(sql)  # what only clears up a driver's names says nothing of where its client stood
         if verdict is not PLAIN:
             return self._telling(server, sql, verdict)
         self.unnamed = server.unnamed = None

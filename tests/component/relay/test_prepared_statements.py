@@ -2,6 +2,7 @@
 
 import pytest
 
+from poolguard.ledger.entries import Phase
 from poolguard.settings.model import Limits
 from poolguard.wire.framing import FrameSplitter
 from tests.support.relaying import Client, House, errors, sqlstates, tags
@@ -160,6 +161,20 @@ async def test_deallocate_in_a_failed_transaction_is_refused_and_keeps_the_name(
     assert sqlstates(await client.ask(query("DEALLOCATE a"))) == ["25P02"]
     await client.ask(query("ROLLBACK"))
     assert tags(await client.ask(named("a"))) == "2DCZi"
+
+
+async def test_a_drivers_deallocate_is_not_what_a_transaction_did_last(house: House) -> None:
+    """PDO sends one behind every statement: of a leak it would be all that one is told."""
+    client = house.client()
+    await client.ask(query("BEGIN"))
+    await client.ask(parse("INSERT one", "pdo_stmt_00000001") + named("pdo_stmt_00000001"))
+    assert tags(await client.ask(query("DEALLOCATE pdo_stmt_00000001"))) == "CZt"
+    entry = client.session.entry
+    assert (entry.statement, entry.phase) == (b"INSERT one", Phase.IDLE_IN_TRANSACTION)
+    await client.ask(query("DEALLOCATE unknown"))
+    assert entry.statement == b"DEALLOCATE unknown"
+    await client.ask(query("ROLLBACK"))
+    house.check_at_rest()
 
 
 async def test_deallocate_behind_a_deferred_begin_says_that_the_transaction_is_open(house: House) -> None:
