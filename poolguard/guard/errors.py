@@ -40,6 +40,16 @@ class DeadlockParty:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offence:
+    """Who ran into a constraint, and with which statement."""
+
+    application_name: str
+    statement: Fingerprint
+    tags: dict[str, str]
+    """sqlcommenter tags of that statement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlock:
     """One deadlock, as its victim was told of it. *cycle*: each waited for the next, the last for the first."""
 
@@ -63,6 +73,8 @@ class ErrorBook:
         """The statements of those pairs."""
         self.duplicates: Counter[tuple[str, str, str]] = Counter()
         """By pool, table and constraint; those beyond `MOST_CONSTRAINTS` as `other`."""
+        self.latest: dict[tuple[str, str, str], Offence] = {}
+        """Of each of those, the latest."""
 
     def seen(self, victim: Transaction, fields: Mapping[str, str], holders: Iterable[Transaction]) -> None:
         """Count what PostgreSQL told *victim*: the fields of an ErrorResponse. *holders*: all that hold servers."""
@@ -74,6 +86,7 @@ class ErrorBook:
                 if key not in self.duplicates and len(self.duplicates) >= MOST_CONSTRAINTS:
                     key = (victim.pool, OTHER, OTHER)
                 self.duplicates[key] += 1
+                self.latest[key] = _offence(victim)
 
     def _deadlock(self, victim: Transaction, fields: Mapping[str, str], holders: Iterable[Transaction]) -> None:
         ours = {transaction.backend_pid: transaction for transaction in holders} | {victim.backend_pid: victim}
@@ -98,6 +111,12 @@ def _party(pid: int, transaction: Transaction | None) -> DeadlockParty:
         return DeadlockParty(pid=pid, statement=UNKNOWN, party=None)
     party = party_of(transaction, statements=statements_of(transaction)[-1:])
     return DeadlockParty(pid=pid, statement=party.fingerprints[-1] if party.fingerprints else UNKNOWN, party=party)
+
+
+def _offence(transaction: Transaction) -> Offence:
+    party = party_of(transaction, statements=statements_of(transaction)[-1:])
+    statement = party.fingerprints[-1] if party.fingerprints else UNKNOWN
+    return Offence(application_name=party.application_name, statement=statement, tags=party.tags)
 
 
 def _relation(context: str) -> str:

@@ -1,10 +1,15 @@
 """GET /v1/errors: deadlocks by the statements that met, duplicate keys by constraint."""
 
+from typing import Final
+
 from aiohttp import web
 
+from poolguard.guard.errors import Offence
 from poolguard.web.queries import only
 from poolguard.web.replies import reply
 from poolguard.web.sources import CONTROL
+
+_DUPLICATE: Final = ("pool", "table", "constraint")
 
 
 async def list_errors(request: web.Request) -> web.Response:
@@ -19,11 +24,18 @@ async def list_errors(request: web.Request) -> web.Response:
                 for pair, number in errors.pairs.most_common()
             ],
             "duplicate_keys": [
-                {"pool": pool, "table": table, "constraint": constraint, "total": number}
-                for (pool, table, constraint), number in errors.duplicates.most_common()
+                {**dict(zip(_DUPLICATE, key, strict=True)), "total": number, "latest": _offence(errors.latest.get(key))}
+                for key, number in errors.duplicates.most_common()
             ],
         }
     )
+
+
+def _offence(offence: Offence | None) -> dict[str, object] | None:
+    if offence is None:
+        return None
+    statement = _statement({offence.statement.id: offence.statement.text}, offence.statement.id)
+    return {"application_name": offence.application_name, "statement": statement, "tags": offence.tags}
 
 
 def _statement(texts: dict[str, str], key: str) -> dict[str, str | None]:

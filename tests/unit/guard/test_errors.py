@@ -116,6 +116,17 @@ def test_duplicate_keys_are_counted_by_constraint_within_bounds() -> None:
     assert book.duplicates["app", OTHER, OTHER] == 3
 
 
+def test_of_a_duplicate_key_the_latest_offender_is_kept() -> None:
+    book = Told()
+    mark = b"INSERT INTO session VALUES ('x') /*route='%2Fapi%2Fsend'*/"
+    for statement in (b"INSERT INTO session SELECT 1", mark):
+        victim = transaction(1, application_name="umami", statement=statement, recent=())
+        book.seen(victim, {"C": "23505", "t": "session", "n": "session_pkey"}, [])
+    (latest,) = book.latest.values()
+    assert (latest.application_name, latest.tags) == ("umami", {"route": "/api/send"})
+    assert latest.statement.text == "insert into session values (...)"
+
+
 def test_an_error_without_names_is_unknown() -> None:
     book = Told()
     book.seen(ONE, {"C": "23505"}, [])

@@ -1,5 +1,7 @@
 """GET /v1/errors."""
 
+from poolguard.guard.errors import Offence
+from poolguard.wire.fingerprint import Fingerprint
 from tests.support.web import Control
 
 
@@ -8,7 +10,6 @@ async def test_pairs_come_with_their_texts_most_frequent_first() -> None:
     control.errors.deadlocks["app"] = 3
     control.errors.pairs.update({("aa", "bb"): 2, ("other", "other"): 7})
     control.errors.texts.update({"aa": "update a", "bb": "update b"})
-    control.errors.duplicates["app", "session", "session_pkey"] = 5
     async with control.client() as client:
         answer = await (await client.get("/v1/errors")).json()
     assert answer["deadlocks_total"] == {"app": 3}
@@ -16,4 +17,27 @@ async def test_pairs_come_with_their_texts_most_frequent_first() -> None:
         (7, [None, None]),
         (2, ["update a", "update b"]),
     ]
-    assert answer["duplicate_keys"] == [{"pool": "app", "table": "session", "constraint": "session_pkey", "total": 5}]
+
+
+async def test_a_duplicate_key_comes_with_whoever_ran_into_it_last() -> None:
+    control = Control()
+    key = ("app", "session", "session_pkey")
+    control.errors.duplicates[key] = 5
+    control.errors.latest[key] = Offence(
+        application_name="umami", statement=Fingerprint("cc", "insert into session"), tags={"route": "/api/send"}
+    )
+    async with control.client() as client:
+        answer = await (await client.get("/v1/errors")).json()
+    assert answer["duplicate_keys"] == [
+        {
+            "pool": "app",
+            "table": "session",
+            "constraint": "session_pkey",
+            "total": 5,
+            "latest": {
+                "application_name": "umami",
+                "statement": {"fingerprint": "cc", "text": "insert into session"},
+                "tags": {"route": "/api/send"},
+            },
+        }
+    ]
