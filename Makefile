@@ -11,7 +11,7 @@ CODE   := poolguard tests bench
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test interop races cases check bench guard-cost versions soak lease-soak format clean
+.PHONY: help run demo test interop reports races cases check bench guard-cost versions soak lease-soak format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ interop: $(DRIVERS) ## drivers in Python, Go, Node, PHP and Java through poolgua
 
 versions: $(STAMP) ## the tests that meet PostgreSQL, on 14 to 18, from Maven Central (ARGS="--only 14 18"); an hour
 	@$(BIN)/python -m tests.versions $(ARGS)
+
+reports: $(DRIVERS) ## five reports from other people's trackers, and what poolguard says of each (ARGS=elections)
+	@$(BIN)/python -m tests.interop.reports $(ARGS)
 
 races: $(STAMP) ## 1,000 races of a cancel or rollback with the client's next message, of each kind
 	@POOLGUARD_RACES=1000 $(BIN)/python -m pytest tests/integration/relay/test_races.py $(ARGS)

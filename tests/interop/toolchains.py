@@ -98,6 +98,20 @@ class Php:
 
 
 @dataclass(frozen=True, slots=True)
+class Laravel:
+    """The framework as Debian has it, on the same interpreter."""
+
+    language: str = "php"
+
+    def command(self, program: str) -> Sequence[str]:
+        command = Php().command(program)
+        if not has_laravel():
+            pytest.skip("no Laravel: apt-get install php-illuminate-queue php-illuminate-events")
+        # Debian's version is older than its PHP, which has deprecated things since.
+        return [*command[:-1], "-d", "error_reporting=E_ALL & ~E_DEPRECATED", command[-1]]
+
+
+@dataclass(frozen=True, slots=True)
 class Java:
     """pgjdbc's jar from Maven Central."""
 
@@ -120,6 +134,13 @@ class Java:
 def modules_of_php() -> frozenset[str]:
     """What `php -m` lists."""
     return frozenset(subprocess.run(["php", "-m"], capture_output=True, text=True, check=True).stdout.split())
+
+
+@cache
+def has_laravel() -> bool:
+    """Whether PHP finds the framework on its include_path."""
+    look = "exit((int) !stream_resolve_include_path('Illuminate/Queue/autoload.php'));"
+    return subprocess.run(["php", "-r", look], check=False).returncode == 0
 
 
 def need(program: str, how_to_get: str) -> None:
