@@ -43,7 +43,8 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `tally`: how transactions ended.
 - `rest`: when a session reads and when it is at rest.
 - `talk`: what a client says, when it is not plain.
-- `keeping`: what a session leaves in its server: pins, parameters.
+- `keeping`: what a session leaves in its server: pins.
+- `following`: its run-time parameters, and what a RESET leads back to.
 - `state`: everything that is known of one session.
 - `hands`: what the guard, an operator or a cancel request does to a session.
 - `cancels`: the cancel requests of clients, and how many at once.
@@ -53,6 +54,9 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `pipe`: the hot path from a server to its client, and what a server owes.
 - `guest`: what a server expects of whoever it talks to.
 - `extended`: the extended protocol's owed replies and statement names.
+- `unnamed`: its unnamed statement.
+- `asides`: statements of poolguard's own in a client's batch.
+- `forgetting`: statements that a client gives up in SQL.
 - `unsure`: names used again before PostgreSQL has answered.
 - `statements`: prepared statements, and which server has which.
 - `replies`: what poolguard itself has to do with one reply.

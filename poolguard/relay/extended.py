@@ -4,11 +4,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from poolguard.core.errors import ClientViolation
-from poolguard.relay import listening
-from poolguard.relay.pipe import FAILED, IDLE, PASS
+from poolguard.relay import forgetting, listening, unnamed
+from poolguard.relay.pipe import FAILED, IDLE, PASS, SWALLOW
 from poolguard.relay.replies import Reply
 from poolguard.relay.statements import NOWHERE, Statement, name_and_rest, server_name
-from poolguard.relay.unsure import changing, changing_all, must_all_be_sure, must_be_sure
+from poolguard.relay.unsure import changing, must_be_sure
 from poolguard.wire import messages
 from poolguard.wire.text import PLAIN, Kind, Pin, Verdict, classify
 
@@ -22,15 +22,9 @@ _STATEMENT: Final = b"S"[0]
 SHORTEST: Final = 7
 """Bytes of the shortest Parse, Bind, Describe or Close: header, and two strings or a kind and a string."""
 
-_DROP_UNNAMED: Final = messages.message(b"C", b"S\0")
-
 _RESULT_CHANGED: Final = messages.error_response("0A000", "cached plan must not change result type")
 SURE_TO_FAIL: Final = messages.message(b"B", b"\0" + NOWHERE + b"\0" + bytes(6))
 """Bind of a statement that there never is."""
-
-_DEALLOCATED: Final = {status: messages.command_complete("DEALLOCATE") + messages.READY[status] for status in b"IT"} | {
-    FAILED: messages.ABORTED + messages.READY[FAILED]
-}
 
 Owed = list[int | Reply]
 
@@ -89,8 +83,7 @@ def _meaning(session: "Talk", name: bytes) -> Verdict:
     if name:
         statement = session.statements.get(name)
         return statement.verdict if statement is not None else session.verdicts.get(name, PLAIN)
-    parse = session.unnamed
-    return PLAIN if parse is None else classify(parse[6 : parse.index(b"\0", 6)])
+    return unnamed.meaning(session)
 
 
 def _bind(session: "Talk", server: "Server", owed: Owed, portal: bytes, verdict: Verdict) -> None:
@@ -110,44 +103,15 @@ def _execute(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> byt
         if session.unsure:
             must_be_sure(session, server, verdict.name)
         if verdict.name in session.statements:
-            return _deallocate(session, owed, verdict.name, whole)
+            return forgetting.execute(session, server, owed, verdict, whole)
     if verdict.kind is Kind.DISCARD_ALL:
         session.freeing = verdict.frees  # committed at once or an error, and an error takes this back
-    if not verdict.forgets or not session.maps_names:
-        session.takes_effect(verdict, server)
-        owed.append(PASS)
-        return None
-    if session.unsure:
-        must_all_be_sure(session, server)
-    statements, known = session.statements, server.known
-    before, prepared = statements.copy(), known.everything()
-
-    def undone() -> None:
-        statements.update(before)
-        known.restore_all(prepared)  # else what is there would be prepared again, and that is an error
-
     session.takes_effect(verdict, server)
-    owed.append(changing_all(session, Reply(on_undone=undone)))
-    return None
-
-
-def deallocates(session: "Talk", server: "Server", name: bytes) -> Reply:
-    """A simple DEALLOCATE of a statement that was prepared by protocol: only the client's name for it goes.
-
-    Others may use it on this server. In a failed transaction it is refused, as by PostgreSQL; whether it is one may
-    turn out only when its turn has come.
-    """
-
-    def done() -> None:
-        if server.status != FAILED:
-            session.statements.pop(name, None)
-
-    if session.unsynced or not server.replies:
-        done()
-        return Reply(by_status=_DEALLOCATED)
-    reply = changing(session, Reply(by_status=_DEALLOCATED, on_done=done), name)
-    session.batch += 1
-    return reply
+    ours = forgetting.execute(session, server, owed, verdict, whole) if verdict.forgets else None
+    if not verdict.forgets:
+        owed.append(PASS)
+    sql = session.resets_here(verdict, owed)
+    return (ours or whole) + unnamed.replaced(session, server, owed, sql) if sql else ours
 
 
 def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:
@@ -168,17 +132,12 @@ def _parse(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes
             return SURE_TO_FAIL
         ahead = session.foresee(verdict, server, first=not owed and not session.unsynced)
     if not name:
-        owed.append(_of_unnamed(session, whole) if owed or server.replies else PASS)
-        session.unnamed = whole
-        # Of a LISTEN an equal one, not the same: so that its Bind is not overlooked.
-        server.unnamed = bytes(bytearray(whole)) if verdict.subscribes else whole
+        unnamed.prepare(session, server, owed, whole, verdict)
         return ahead + whole if ahead else None
     if not session.maps_names:
         if Pin.PROTOCOL_PREPARE not in session.pins:
             session.pin_for(Pin.PROTOCOL_PREPARE)
-        if verdict is not PLAIN:
-            session.remember(name, verdict)
-        owed.append(PASS)
+        owed.append(session.remember(name, verdict) if verdict is not PLAIN or name in session.verdicts else PASS)
         return ahead + whole if ahead else None
     return ahead + _parse_named(session, server, owed, name, rest)
 
@@ -194,7 +153,7 @@ def _parse_named(session: "Talk", server: "Server", owed: Owed, name: bytes, bod
         del statements[next(iter(statements))]
     closed = b""
     if statement in known:
-        if server.status != FAILED and not server.forget_statements:
+        if server.status != FAILED and not server.forget_statements and not _may_have_failed(server):
             known.use(statement)
             told = Reply(local=messages.PARSE_COMPLETE, on_undone=lambda: _forget_name(session, name, statement))
             owed.append(changing(session, told, name))
@@ -211,19 +170,9 @@ def _parse_named(session: "Talk", server: "Server", owed: Owed, name: bytes, bod
     return closed + statement.parse + _make_room(session, server, owed, statement)
 
 
-def _of_unnamed(session: "Talk", parse: bytes | None) -> Reply:
-    """Parse or Close of the unnamed statement, behind something that may fail: skipped, it leaves that as it was."""
-    before = session.unnamed
-
-    def undone() -> None:
-        if session.unnamed is parse:  # else another came behind the next Sync
-            session.unnamed = before
-
-    def failed() -> None:
-        if session.unnamed is before:
-            session.unnamed = None
-
-    return Reply(on_undone=undone, on_failed=failed)
+def _may_have_failed(server: "Server") -> bool:
+    """Whether an error that has not come yet may have failed the transaction; a BEGIN of our own can't."""
+    return any(owed is not SWALLOW for owed in server.replies)
 
 
 def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, statement: Statement) -> bytes:
@@ -241,18 +190,6 @@ def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, sta
     reply = Reply(on_done=done, on_failed=lambda: session.loses(first.name, name))
     owed.append(changing(session, reply, name, first))
     return missing + first.parse
-
-
-def _deallocate(session: "Talk", owed: Owed, name: bytes, execute: bytes) -> bytes:
-    """DEALLOCATE of a name that PostgreSQL doesn't know: it is given one of this name to deallocate."""
-    statement = session.statements.pop(name)
-    owed += (
-        Reply(swallow=True),
-        Reply(swallow=True),
-        changing(session, Reply(on_undone=lambda: _restore_name(session, name, statement)), name),
-    )
-    decoy = messages.message(b"C", b"S" + name + b"\0") + messages.message(b"P", name + b"\0SELECT\0\0\0")
-    return decoy + execute
 
 
 def _forget_name(session: "Talk", name: bytes, statement: Statement) -> None:
@@ -286,7 +223,7 @@ def _named(
 ) -> bytes | None:
     """Bind or Describe of a statement by name."""
     if not name:
-        return _unnamed(session, server, owed, whole)
+        return unnamed.use(session, server, owed, whole)
     statement = session.statements.get(name) if session.maps_names else None
     if statement is None:
         if tag == b"B" and (verdict := session.verdicts.get(name, PLAIN)) is not PLAIN:
@@ -328,35 +265,9 @@ def _changed(session: "Talk", owed: Owed, statement: Statement) -> bytes:
     return SURE_TO_FAIL
 
 
-def _unnamed(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:
-    """Bind or Describe of the unnamed statement, which lives until the session's next Parse or Query."""
-    if server.unnamed is session.unnamed and session.unnamed is not None:
-        owed.append(PASS)
-        return None
-    verdict = PLAIN
-    if session.unnamed is not None:
-        verdict = _meaning(session, b"")
-    fanned_out = whole[0] == _BIND and bool(verdict.subscribes) and listening.ready(session, verdict)
-    there = bool(verdict.subscribes) and server.unnamed == session.unnamed
-    # Else the server's is another session's, or an older one: it must never be run in place of this session's.
-    if not there:
-        server.unnamed = session.unnamed if not verdict.subscribes else bytes(bytearray(session.unnamed or b""))
-    ours = whole
-    if not fanned_out:
-        session.foresee(verdict, server, first=False)
-    if not there:
-        owed.append(Reply(swallow=True))
-        ours = (session.unnamed or _DROP_UNNAMED) + whole
-    owed.append(PASS)
-    if fanned_out:
-        raise listening.Bound(ours, whole[5 : whole.index(b"\0", 5)], verdict)
-    return ours
-
-
 def _close(session: "Talk", server: "Server", owed: Owed, name: bytes) -> bytes | None:
     if not name:
-        owed.append(_of_unnamed(session, None) if owed or server.replies else PASS)
-        session.unnamed = server.unnamed = None
+        unnamed.close(session, server, owed)
         return None
     if not session.maps_names:
         owed.append(PASS)
@@ -368,11 +279,6 @@ def _close(session: "Talk", server: "Server", owed: Owed, name: bytes) -> bytes 
         ours = statement.name
         session.loses(ours, name)  # until its turn has come, errors may speak of it
         told.on_done = lambda: session.lost.pop(ours, None)
-        told.on_undone = lambda: _restore_name(session, name, statement)
+        told.on_undone = lambda: forgetting.restore(session, name, statement)
     owed.append(changing(session, told, name))
     return b""
-
-
-def _restore_name(session: "Talk", name: bytes, statement: Statement) -> None:
-    session.statements[name] = statement
-    session.lost.pop(statement.name, None)

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from poolguard.relay.asides import aside
 from poolguard.relay.listener import Listener
 from poolguard.relay.listening_server import quoted
-from poolguard.relay.pipe import PASS, SYNC, length_at
+from poolguard.relay.pipe import PASS, length_at
 from poolguard.relay.replies import NotYet, Reply
 from poolguard.wire import messages
 from poolguard.wire.subscriptions import Subscription
@@ -27,9 +28,6 @@ MOST_CHANNELS: Final = 1000
 """Channels and undecided changes of one client. Past it LISTEN keeps its server instead, and so costs a server."""
 
 _DESCRIBE, _EXECUTE = b"DE"
-_PORTAL: Final = messages.message(b"C", b"P__poolguard_listen\0")
-_BIND: Final = messages.message(b"B", b"__poolguard_listen\0\0" + bytes(6))
-_RUN: Final = messages.message(b"E", b"__poolguard_listen\0" + bytes(4))
 
 
 class Unready(NotYet):
@@ -135,9 +133,19 @@ def simple(session: "Talk", server: "Server", sql: bytes, verdict: Verdict) -> b
     if session.unsynced:
         session.ends_unsynced(server)
     mark, undone = _propose(session, listener, verdict.subscribes)
-    server.replies.extend([PASS] * len(verdict.subscribes))
-    server.replies.extend([Reply(swallow=True) for _ in begun])
-    server.replies.extend((Reply(swallow=True, on_undone=undone), SYNC))
+    left = len(verdict.subscribes) + len(begun) + 1
+
+    def heard(tag: bytes) -> bool:
+        nonlocal left
+        del tag
+        left -= 1
+        return left <= len(begun)  # what is behind the client's own
+
+    def over() -> None:
+        if left:
+            undone()
+
+    server.replies.append(Reply(on_tag=heard, on_done=over, on_undone=undone))
     # A line's end first: the client's text may end in a comment.
     taken_back = b"".join(b";UNLISTEN " + quoted(channel) for channel in begun)
     return messages.query(sql + b"\n" + taken_back + b";" + mark)
@@ -169,18 +177,12 @@ def executed(
     owed += [PASS] * (2 if data[behind] == _DESCRIBE else 1)
     mark, undone = _propose(session, listener, bound.verdict.subscribes)
     out = [bound.data, data[behind:end]]
-    for begins, channel in bound.verdict.subscribes:
-        if begins:
-            out += _aside(b"UNLISTEN " + quoted(channel), owed, None)
-    out += _aside(mark, owed, undone)
+    taken_back = [aside(b"UNLISTEN " + quoted(channel)) for begins, channel in bound.verdict.subscribes if begins]
+    for ours, replies in (*taken_back, aside(mark, undone)):
+        out.append(ours)
+        owed += replies
     server.unnamed = None
     return b"".join(out), end
-
-
-def _aside(sql: bytes, owed: list[int | Reply], undone: Callable[[], None] | None) -> list[bytes]:
-    """Run *sql* between the client's own messages, unseen."""
-    owed += (Reply(swallow=True), Reply(swallow=True), Reply(swallow=True, on_undone=undone), Reply(swallow=True))
-    return [messages.message(b"P", b"\0" + sql + b"\0\0\0"), _BIND, _RUN, _PORTAL]
 
 
 def _end_of_execute(data: bytes, position: int, portal: bytes) -> int:

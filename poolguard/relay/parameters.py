@@ -77,15 +77,52 @@ def switch(now: ParameterSet | None, wanted: ParameterSet) -> str:
     before, after = dict(now.items) if now is not None else {}, dict(wanted.items)
     statements = [] if now is not None else ["RESET ALL"]
     statements += [f'RESET "{_identifier(name)}"' for name in before if name not in after]
-    calls = [
-        f"pg_catalog.set_config({quote(name)},{quote(value)},false)"
-        for name, value in after.items()
-        if before.get(name) != value
-    ]
+    calls = [_set(name, value) for name, value in after.items() if before.get(name) != value]
     if calls:
         statements.append("SELECT " + ",".join(calls))
     return ";".join(statements)
 
 
+def give(values: Mapping[str, str]) -> str:
+    """The SQL that sets *values* (at least one) and returns no row, for where there is nobody to read it."""
+    return "SELECT WHERE " + " OR ".join(f"{_set(name, value)} IS NULL" for name, value in values.items())
+
+
+def _set(name: str, value: str) -> str:
+    return f"pg_catalog.set_config({quote(name)},{quote(value)},false)"
+
+
 def _identifier(name: str) -> str:
     return name.replace('"', '""')
+
+
+class Reset:
+    """One RESET or DISCARD ALL, behind which the client's own values must be given again."""
+
+    __slots__ = ("discarded", "everything", "failed", "given", "in_batch", "mine", "reported")
+
+    def __init__(self, mine: dict[str, str], *, everything: bool, in_batch: bool) -> None:
+        self.mine = mine
+        """What the client asked for at its login, of what is reset."""
+        self.everything = everything
+        self.in_batch = in_batch
+        """They were given again in the same batch, which is enough unless that failed behind a DISCARD ALL."""
+        self.discarded = False
+        """That DISCARD ALL was executed."""
+        self.failed = False
+        """An error came with it."""
+        self.reported: dict[str, str] = {}
+        """What PostgreSQL has said of parameters since, by its names."""
+        self.given: dict[str, str] = {}
+
+    def lost(self, before: Mapping[str, str], usual: Mapping[str, str]) -> dict[str, str]:
+        """What the client has lost by it. *before* and *usual*: by lower-case name, before it and at the login."""
+        if self.in_batch:
+            return self.mine if self.failed and self.discarded else {}
+        if self.failed and not self.reported:
+            return {}
+        now = {**before, **{name.lower(): value for name, value in self.reported.items()}}
+        # A reported one that is another than the server's own was set anew by the same text.
+        return {
+            name: value for name, value in self.mine.items() if name not in TRACKED or now.get(name) == usual.get(name)
+        }

@@ -15,6 +15,7 @@ nothing was changed, owes BATCH, which is read like SIMPLE. Otherwise each of Pa
 Close owes one completion (PASS, or a Reply that says what else is to be done with it), and Sync owes SYNC. After an
 error PostgreSQL discards everything up to Sync, and so do the replies. COPY_END owes nothing: it marks where the end
 of COPY data was sent before PostgreSQL had asked for any; without a COPY in front of it PostgreSQL drops it, too.
+A simple Query each of whose completions matters owes a Reply with `on_tag`, and up to its ReadyForQuery that alone.
 
 What PostgreSQL says goes on as it came, but for two things that only poolguard can know: an error that names one of
 our statements, and the error of a message that was made to fail in the client's place (`Reply.error`).
@@ -68,6 +69,11 @@ MAX_SERVER_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes of a message that must be seen whole (an error, a row's description)."""
 MAX_ROW: Final = 0x4000_0000
 """Bytes of a row, or of a piece of COPY data, which are passed on in parts: PostgreSQL makes none over 1 GiB."""
+
+
+def is_query(owed: int | Reply) -> bool:
+    """Whether *owed* is that of a whole simple Query, with its ReadyForQuery."""
+    return owed is SIMPLE or (type(owed) is Reply and owed.on_tag is not None)
 
 
 class Writer(asyncio.Protocol):
@@ -253,13 +259,21 @@ class ServerPipe(Writer):
                 if owed is PASS:
                     replies.popleft()
                 elif type(owed) is Reply:
-                    replies.popleft()
-                    if owed.completed():
+                    if owed.on_tag is not None:
+                        swallowed = tag == _COMPLETE and owed.on_tag(data[position + 5 : end - 1])
+                    else:
+                        replies.popleft()
+                        swallowed = owed.completed()
+                    if swallowed:
                         out.append(data[start:position])
                         start = end
             elif tag == _READY:
-                while replies and replies.popleft() is not SYNC:
-                    pass
+                if type(owed) is Reply and owed.on_tag is not None:
+                    replies.popleft()
+                    owed.completed()
+                else:
+                    while replies and replies.popleft() is not SYNC:
+                        pass
                 self.status = data[position + 5]
                 if replies and self._more(guest):
                     out.append(data[start:position])
@@ -269,7 +283,7 @@ class ServerPipe(Writer):
                 if tag not in _FROM_SERVER:
                     self.violated(f"message of type {tag}")
                     return
-                if tag == _ERROR:
+                if tag == _ERROR and not is_query(owed):
                     self.discard_to_sync()
                 said = self.watch(tag, data[position + 5 : end], swallowing=False)
                 if tag == _ERROR and type(owed) is Reply and owed.error:

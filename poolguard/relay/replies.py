@@ -15,10 +15,23 @@ class Reply:
     `error`: what the client is told when PostgreSQL refuses a message that was made to fail, so that PostgreSQL's
     transaction fails too. `on_done`, `on_undone` and `on_error` keep the books of prepared statements true when it is
     completed, when an error skips the message, and when its `error` is told; `on_failed` is called last if an error is
-    the message's own. `on_over` is called last, whichever way it went, unless the server is lost.
+    the message's own. `on_over` is called last, whichever way it went, unless the server is lost. `on_tag` makes it the
+    reply of a whole Query, whatever its end: it is told the tag of each statement that is complete, and says whether
+    the client must not hear of it.
     """
 
-    __slots__ = ("by_status", "error", "local", "on_done", "on_error", "on_failed", "on_over", "on_undone", "swallow")
+    __slots__ = (
+        "by_status",
+        "error",
+        "local",
+        "on_done",
+        "on_error",
+        "on_failed",
+        "on_over",
+        "on_tag",
+        "on_undone",
+        "swallow",
+    )
 
     def __init__(
         self,
@@ -31,6 +44,7 @@ class Reply:
         on_undone: Callable[[], object] | None = None,
         on_error: Callable[[], object] | None = None,
         on_failed: Callable[[], object] | None = None,
+        on_tag: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.local = local if by_status is None else by_status[b"I"[0]]
         self.by_status = by_status
@@ -40,6 +54,7 @@ class Reply:
         self.on_undone = on_undone
         self.on_error = on_error
         self.on_failed = on_failed
+        self.on_tag = on_tag
         self.on_over: Callable[[], object] | None = None
 
     def completed(self) -> bool:

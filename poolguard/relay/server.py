@@ -17,7 +17,7 @@ from poolguard.relay import parameters
 from poolguard.relay.counters import RelayCounters
 from poolguard.relay.guests import Janitor, Left, Nobody
 from poolguard.relay.parameters import ParameterSet
-from poolguard.relay.pipe import BATCH, PASS, SIMPLE, SWALLOW, SYNC, ServerPipe
+from poolguard.relay.pipe import BATCH, PASS, SIMPLE, SWALLOW, SYNC, ServerPipe, is_query
 from poolguard.relay.statements import NOWHERE, PREFIX, Known
 from poolguard.upstream.link import Link
 from poolguard.upstream.reset import CloseIt, Status, Used, plan_reset
@@ -182,7 +182,7 @@ class Server(ServerPipe):
     def _copy_in(self) -> None:
         """In COPY PostgreSQL ignores Sync (docs, 55.2.7): those sent before the data's end get no reply."""
         ended, replies = self.guest.copy_in_started(), self.replies
-        if not replies or replies[0] is SIMPLE:
+        if not replies or is_query(replies[0]):
             return
         if ended:
             # The data and its end came close behind: only the Sync that is part of Execute's own batch was in COPY.
@@ -195,7 +195,6 @@ class Server(ServerPipe):
     def _saw_error(self, fields: dict[str, str], *, swallowing: bool) -> None:
         code = fields.get("C", "XX000")
         self.counters.count_error(self.pool.name, code)
-        self.unnamed = None  # its Parse may be what failed, or was skipped
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             self.fatal = True
         if code == "0A000" and fields.get("R", _REVALIDATION) == _REVALIDATION:

@@ -11,7 +11,7 @@ from poolguard.pool.pool import Pool
 from poolguard.relay.client_pipe import ClientPipe
 from poolguard.relay.guests import Left
 from poolguard.relay.parameters import ParameterSet, switch
-from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, SIMPLE, SWALLOW, SYNC
+from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, SWALLOW, SYNC, is_query
 from poolguard.relay.rest import Rest
 from poolguard.relay.server import Server
 from poolguard.relay.state import CLIENT_FULL, SERVER_FULL, Surroundings
@@ -151,7 +151,7 @@ class Session(Rest):
         """PostgreSQL wants COPY data; until it ends, Sync is not answered."""
         assert self.server is not None, "COPY without a server"
         replies = self.server.replies
-        simple = bool(replies) and replies[0] is SIMPLE
+        simple = bool(replies) and is_query(replies[0])
         if COPY_END not in replies:
             self.copying += 1
             if not simple:
@@ -169,8 +169,7 @@ class Session(Rest):
         if fields.get("C") in CULPABLE:
             self.around.on_error(self.entry, fields)
         self.freeing = frozenset()
-        if self.subscriber is not None:
-            self.subscriber.discards = False
+        self.doubted = self.unnamed
         self.reset_erred()
         self.copying = 0
         if self.server is not None and self.server.skipping:

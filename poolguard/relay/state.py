@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from poolguard.aio.tasks import TaskOwner
-from poolguard.core.errors import ShuttingDown
+from poolguard.core.errors import PoolguardError, ShuttingDown
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
 from poolguard.ledger.facts import Transaction
@@ -17,7 +17,7 @@ from poolguard.relay.client_pipe import ClientPipe
 from poolguard.relay.counters import RelayCounters
 from poolguard.relay.listener import Listener
 from poolguard.relay.listening import Subscriber
-from poolguard.relay.parameters import ParameterSet
+from poolguard.relay.parameters import ParameterSet, Reset
 from poolguard.relay.server import Server
 from poolguard.relay.statements import HOME, Catalogue, Statement, context_of
 from poolguard.relay.unread import Unread
@@ -72,7 +72,9 @@ class SessionState(ClientPipe):
         "congested",
         "copying",
         "counters",
+        "doubted",
         "draining",
+        "due",
         "freeing",
         "held",
         "held_parse",
@@ -90,10 +92,7 @@ class SessionState(ClientPipe):
         "portals",
         "probe",
         "reading",
-        "reset_failed",
         "resetting",
-        "restored",
-        "restores",
         "skipping",
         "spoilt",
         "statements",
@@ -124,14 +123,10 @@ class SessionState(ClientPipe):
         self.wanted = wanted
         """The parameters that its server must have."""
         self.at_login = wanted
-        self.restores: frozenset[bytes] = frozenset()
-        """Those that a RESET is about to take back to the server's values, while the client may have its own."""
-        self.resetting: dict[str, str] | None = None
-        """While a RESET is under way: what PostgreSQL has reported since, by name."""
-        self.reset_failed = False
-        """It was refused, or undone."""
-        self.restored: tuple[dict[str, str], bool] = ({}, False)
-        """What the client is given again then, and whether all was reset."""
+        self.due: Reset | None = None
+        """A RESET that is about to be sent, behind which the client must be given its own values again."""
+        self.resetting: Reset | None = None
+        """The same while it is under way."""
         self.undo: tuple[int, ParameterSet] = (0, wanted)
         """A checkout in which parameters changed, and what they were before."""
         self.around = around
@@ -156,6 +151,8 @@ class SessionState(ClientPipe):
         self.statements: dict[bytes, Statement] = {}
         self.home = context_of(wanted.items)
         """What names in its statements mean, by its parameters at login."""
+        self.doubted: bytes | None = None
+        """The unnamed statement that it had when an error came: its Parse may have failed."""
         self.lost: dict[bytes, bytes] = {}
         """By ours, the client's names of which the next error may speak, though they are not in `statements`."""
         self.portals: dict[bytes, Verdict] = {}
@@ -222,3 +219,54 @@ class SessionState(ClientPipe):
     def fans_out(self) -> bool:
         """Whether its LISTENs are left to the pool's listener."""
         return not self.listens_itself and self.listener is not None
+
+    # What the session does.
+
+    def settled(self, status: int, now: float) -> None:
+        """Everything owed has come."""
+        raise NotImplementedError
+
+    def deliver(self, data: bytes) -> None:
+        """Send to the client."""
+        raise NotImplementedError
+
+    def go_on(self) -> None:
+        """Take what the client has said meanwhile."""
+        raise NotImplementedError
+
+    def leave(self, *, patience: float = 0.0, vanished: bool = False) -> None:
+        """End the session."""
+        raise NotImplementedError
+
+    def fatal(self, error: PoolguardError) -> None:
+        """Tell the client why, and end the session."""
+        raise NotImplementedError
+
+    def come_to_rest(self) -> None:
+        """Do what had to wait until the session holds and wants nothing."""
+        raise NotImplementedError
+
+    def listen_again(self, heard: bool) -> None:
+        """A LISTEN that waited may go on."""
+        raise NotImplementedError
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether a notification may be sent now."""
+        raise NotImplementedError
+
+    def hold(self, data: bytes) -> None:
+        """Keep *data* while the session waits."""
+        raise NotImplementedError
+
+    def drop(self, data: bytes) -> None:
+        """Ignore *data*."""
+        raise NotImplementedError
+
+    def probed(self, status: int) -> None:
+        """PostgreSQL has told whether locks are left."""
+        raise NotImplementedError
+
+    def pin_for(self, reason: Pin) -> None:
+        """Keep the server beyond the transaction, until *reason* and all others have ended."""
+        raise NotImplementedError

@@ -5,7 +5,7 @@ from typing import Final
 
 from poolguard.core.errors import ClientViolation
 from poolguard.ledger.entries import Phase
-from poolguard.relay import extended, listening
+from poolguard.relay import extended, forgetting, listening, unnamed
 from poolguard.relay.block import Block, BlockKind, begin_group
 from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, check_length
 from poolguard.relay.keeping import Keeping
@@ -13,7 +13,7 @@ from poolguard.relay.pipe import BATCH, COPY_END, IDLE, IN_TRANSACTION, PASS, SI
 from poolguard.relay.replies import NotYet, Reply
 from poolguard.relay.server import Server
 from poolguard.relay.statements import name_and_rest
-from poolguard.relay.unsure import Unsure, must_all_be_sure, must_be_sure
+from poolguard.relay.unsure import Unsure
 from poolguard.wire import messages
 from poolguard.wire.text import PLAIN, Kind, Verdict, classify
 
@@ -192,7 +192,7 @@ class Talk(Keeping):
             self.batch += 1
         owed.clear()
         self.unsynced = server.skipping = False
-        return messages.SYNC if self.restores and self.resets(server) else None
+        return messages.SYNC if self.due is not None and self.resets(server) else None
 
     def _send(self, out: list[bytes], rest: bytes, owed: list[int | Reply]) -> None:
         server = self.server
@@ -233,24 +233,19 @@ class Talk(Keeping):
             return None  # PostgreSQL discards it, like all up to Sync
         verdict = classify(sql)
         if verdict is not PLAIN:
-            if self.unsure and verdict.forgets:
-                must_all_be_sure(self, server)
+            if self.unsure:
+                forgetting.must_be_known(self, server, verdict)
             if verdict.subscribes:
                 replaced = listening.simple(self, server, sql, verdict)
                 if replaced is not None:
                     return replaced
         if self.unsure:
-            if verdict.kind is Kind.DEALLOCATE:
-                must_be_sure(self, server, verdict.name)
             self.batch += 1  # its ReadyForQuery ends what was not synced, too
         if verdict.kind is not Kind.DEALLOCATE or verdict.name not in self.statements:
             self.note(sql)  # what only clears up a driver's names says nothing of where its client stood
         if verdict is not PLAIN:
             return self._telling(server, sql, verdict)
-        self.unnamed = server.unnamed = None
-        if self.unsynced:
-            self.ends_unsynced(server)
-        server.replies.append(SIMPLE)
+        unnamed.owe_query(self, server)
         return None
 
     def ends_unsynced(self, server: Server) -> None:
@@ -266,17 +261,18 @@ class Talk(Keeping):
             replies += (refused, SYNC)
             return extended.SURE_TO_FAIL + messages.SYNC
         ahead = self.heed(verdict, server, first=not self.unsynced)
-        if verdict.kind is Kind.DEALLOCATE and verdict.name in self.statements:
-            replies.append(extended.deallocates(self, server, verdict.name))
-            self.unsynced = False
+        if verdict.kind is Kind.DEALLOCATE and verdict.name in self.statements and not self.unsynced:
+            replies.append(forgetting.answered(self, server, verdict.name))
             return b""
         if verdict.frees:
             self.frees(verdict.frees, server)
-        self.unnamed = server.unnamed = None
-        if self.unsynced:
-            self.ends_unsynced(server)
-        replies.append(SIMPLE)
-        if self.restores:
+        if (decoys := forgetting.asked(self, server, verdict)) is None:
+            unnamed.owe_query(self, server)
+        else:
+            if self.unsynced:
+                self.ends_unsynced(server)
+            ahead += decoys
+        if self.due is not None:
             self.resets(server)
         return ahead + messages.query(sql)
 

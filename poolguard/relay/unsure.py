@@ -11,14 +11,14 @@ import asyncio
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
-from poolguard.relay.pipe import BATCH, SIMPLE, SYNC
+from poolguard.relay.pipe import BATCH, SYNC, is_query
 from poolguard.relay.replies import NotYet, Reply
 
 if TYPE_CHECKING:
     from poolguard.relay.server import Server
     from poolguard.relay.talk import Talk
 
-_EVERY_NAME: Final = object()
+EVERY_NAME: Final = object()
 
 
 class Change:
@@ -66,12 +66,12 @@ def changing(session: "Talk", reply: Reply, *keys: Hashable) -> Reply:
 
 def changing_all(session: "Talk", reply: Reply) -> Reply:
     """The same for every name."""
-    return changing(session, reply, _EVERY_NAME)
+    return changing(session, reply, EVERY_NAME)
 
 
 def must_be_sure(session: "Talk", server: "Server", *keys: Hashable) -> None:
     """Raise Unsure if one of *keys* was changed by an earlier batch that has not been answered."""
-    for key in (*keys, _EVERY_NAME):
+    for key in (*keys, EVERY_NAME):
         change = session.unsure.get(key)
         if change is not None and change.batch != session.batch and _promised(server):
             raise Unsure(change)
@@ -86,4 +86,4 @@ def must_all_be_sure(session: "Talk", server: "Server") -> None:
 
 def _promised(server: "Server") -> bool:
     """Whether PostgreSQL is to say ReadyForQuery without another word from the client: in COPY it ignores Sync."""
-    return any(owed is SYNC or owed is SIMPLE or owed is BATCH for owed in server.replies)
+    return any(owed is SYNC or owed is BATCH or is_query(owed) for owed in server.replies)

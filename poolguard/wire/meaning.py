@@ -55,6 +55,8 @@ class Traces:
     """Pins that end with it, if it is alone in its text and succeeds outside of a transaction."""
     resets: frozenset[bytes] = frozenset()
     """Parameters that go back to what they were at the server's login, by lower-case name."""
+    sets: frozenset[bytes] = frozenset()
+    """Parameters that have a new value in the session, by lower-case name."""
     forgets: bool = False
     """All prepared statements are gone after it."""
     unlocks: bool = False
@@ -152,10 +154,8 @@ def _of_set(rest: list[bytes]) -> Traces:
         return Traces(strays=strays)
     if rest[-1:] == [b"default"] or rest == [b"names"] or (name == b"timezone" and rest[-1:] == [b"local"]):
         return Traces(resets=frozenset((name,)), strays=strays)
-    if name in REPORTED:
-        return NOTHING
-    pin = _PINS_OF.get(name, Pin.SET)
-    return Traces(frozenset((pin,)), strays=strays)
+    pins = frozenset(() if name in REPORTED else (_PINS_OF.get(name, Pin.SET),))
+    return Traces(pins, sets=frozenset((name,)), strays=strays)
 
 
 def _of_reset(words: list[bytes]) -> Traces:

@@ -48,6 +48,10 @@ class Verdict:
     """It does no more than to end a transaction (or to begin one in vain)."""
     resets: frozenset[bytes] = frozenset()
     """Parameters that go back to what they were at the server's login, by lower-case name; ALL_PARAMETERS for all."""
+    spares: frozenset[bytes] = frozenset()
+    """Those of them that the text then sets anew."""
+    deallocates: tuple[bytes, ...] = ()
+    """What its DEALLOCATEs name, each as `name`, in order."""
     forgets: bool = False
     """All prepared statements are gone after it."""
     unlocks: bool = False
@@ -129,28 +133,50 @@ def _read(sql: bytes) -> Verdict:
     found = [left for words in texts if (left := traces(words, sql)) is not NOTHING]
     if b"uescape" in sql.lower():
         found.append(UNREAD)  # a name behind it may be any
-    verdict = _verdict(found, kind, name, restarts=_restarts(texts))
+    deallocates = tuple(named for words in texts if (named := _deallocated(words)))
+    verdict = _verdict(found, kind, name, restarts=_restarts(texts), deallocates=deallocates)
     if subscribes := subscriptions(texts):
         verdict = replace(verdict, subscribes=subscribes)
     frees = frozenset(pin for each in found for pin in each.frees)
     return replace(verdict, frees=frees) if frees and not verdict.pins else verdict
 
 
-def _verdict(found: Sequence[Traces], kind: Kind = Kind.OTHER, name: bytes = b"", *, restarts: bool = False) -> Verdict:
+def _verdict(
+    found: Sequence[Traces],
+    kind: Kind = Kind.OTHER,
+    name: bytes = b"",
+    *,
+    restarts: bool = False,
+    deallocates: tuple[bytes, ...] = (),
+) -> Verdict:
     pins = [pin for each in found for pin in Pin if pin in each.pins]
+    resets, spares = _resets(found)
     verdict = Verdict(
         kind,
         pins[0] if pins else Pin.NONE,
         name,
         pins=frozenset(pins),
         only_ends=not pins and kind in (Kind.COMMIT, Kind.ROLLBACK, Kind.BEGIN),
-        resets=frozenset(parameter for each in found for parameter in each.resets),
+        resets=resets,
+        spares=spares,
+        deallocates=deallocates,
         forgets=any(each.forgets for each in found),
         unlocks=any(each.unlocks for each in found),
         strays=any(each.strays for each in found),
         restarts=restarts,
     )
     return PLAIN if verdict == PLAIN else verdict
+
+
+def _resets(found: Sequence[Traces]) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """What is reset, and what of it has a new value behind that."""
+    resets: frozenset[bytes] = frozenset()
+    spares: frozenset[bytes] = frozenset()
+    for each in found:
+        resets |= each.resets
+        spares = frozenset() if ALL_PARAMETERS in each.resets else spares - each.resets
+        spares |= each.sets
+    return resets, spares if resets else frozenset()
 
 
 def _restarts(texts: list[list[bytes]]) -> bool:
@@ -184,9 +210,16 @@ _SINGLE: Final = (
 )
 
 
-def _kind(words: list[bytes]) -> tuple[Kind, bytes]:
+def _deallocated(words: list[bytes]) -> bytes:
+    """What a DEALLOCATE names; empty if it is none, or of all."""
     if words[0] == b"deallocate" and words[-1] != b"all" and (len(words) == 2 or words[1:-1] == [b"prepare"]):
-        return Kind.DEALLOCATE, words[-1].removeprefix(b'"')
+        return words[-1].removeprefix(b'"')
+    return b""
+
+
+def _kind(words: list[bytes]) -> tuple[Kind, bytes]:
+    if name := _deallocated(words):
+        return Kind.DEALLOCATE, name
     if len(words) <= 16:
         text = b" ".join(words)
         for kind, pattern in _SINGLE:

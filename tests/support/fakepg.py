@@ -367,7 +367,7 @@ class FakePostgres:
             self._out += DESCRIPTION
         if words[-1] == "FOREVER":
             return ""
-        count = int(words[1]) if words[1:] and words[1].isdigit() else 1
+        count = int(words[1]) if words[1:] and words[1].isdigit() else int(words[1:2] != ["WHERE"])
         for _ in range(count):
             self._out += row(text)
         return f"SELECT {count}"

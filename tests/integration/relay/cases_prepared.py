@@ -100,6 +100,87 @@ PREPARED: Final[Mapping[str, Script]] = {
         ask(bind(name="a"), execute(), bind(name="s"), SYNC),
         ask(bind(name="d"), SYNC),
     ],
+    "P10 several DEALLOCATEs in one text": [
+        ask(*(parse(f"select '{name}'", name) for name in "stuvw"), SYNC),
+        *sql("deallocate s; deallocate prepare t", "deallocate s; select 1"),
+        ask(bind(name="t"), execute(), SYNC),
+        *sql("deallocate u; select 1/0; deallocate v"),
+        ask(bind(name="v"), execute(), SYNC),
+        ask(bind(name="u"), execute(), SYNC),
+        *sql("deallocate v; deallocate v"),
+        *sql("begin; deallocate w; select 1/0", "rollback; deallocate w", "select 2; deallocate all"),
+        ask(parse("select 'x'", "x"), SYNC),
+        *sql("select 1/0; deallocate x; deallocate all", "deallocate x; deallocate all; select 3"),
+        ask(bind(name="x"), execute(), SYNC),
+    ],
+    "P10 X3 a DEALLOCATE ends what was not synced": [
+        ask(parse("select 1", "s"), SYNC),
+        ask(run("insert into t values (6)"), query("deallocate s")),
+        *sql("rollback", "select count(*) from t"),
+        ask(parse("select 1", "s"), SYNC),
+        ask(run("select 1/0"), query("deallocate s"), query("select 1/0; deallocate s; deallocate all"), SYNC),
+        ask(bind(name="s"), execute(), SYNC),
+    ],
+    "P3 P10 X4 statements given up in SQL behind an error that has not come yet": [
+        ask(parse("select 1", "s"), parse("select 2", "u"), SYNC),
+        *(
+            step
+            for gone in ("deallocate all", "discard all", "select 3; deallocate s; deallocate u")
+            for step in (
+                ask(query("begin"), query("select 1/0"), query(gone), bind(name="s"), SYNC, query("rollback"), times=5),
+                ask(bind(name="s"), execute(), SYNC, bind(name="u"), execute(), SYNC, times=2),
+            )
+        ),
+        ask(query("select 1/0"), query("deallocate all"), bind(name="s"), SYNC, parse("select 4", "s"), SYNC, times=4),
+        ask(bind(name="s"), execute(), SYNC, query("discard all"), bind(name="s"), SYNC, times=3),
+    ],
+    "P16 an unnamed statement whose Parse failed": [
+        ask(parse("select nothing_like_that"), bind(), execute(), SYNC, bind(), execute(), SYNC, times=2),
+        *sql("begin", "select 1"),
+        ask(parse("selec"), SYNC),
+        ask(bind(), execute(), SYNC),
+        *sql("rollback"),
+        ask(run("select 1/0"), SYNC),
+        ask(bind(), execute(), SYNC),
+        ask(parse("select $1::int"), bind("x"), execute(), SYNC),
+        ask(bind("1"), execute(), SYNC),
+    ],
+    "P16 X4 the unnamed statement behind an error that has not come yet": [
+        *(
+            step
+            for skipped in (parse("select 2"), close_statement(), query("select 3"))
+            for step in (
+                ask(parse("select 1"), SYNC),
+                ask(bind(name="nobody"), skipped, SYNC, bind(), execute(), SYNC, times=2),
+                ask(bind(name="nobody"), skipped, SYNC, query("select 4"), bind(), SYNC, bind(), SYNC, times=4),
+            )
+        ),
+    ],
+    "P2 P11 what is checked first in a failed transaction": [
+        ask(parse("select 1", "s"), SYNC),
+        *(
+            step
+            for said in (
+                [parse("select 1", "s")],
+                [parse("select 1", "new")],
+                [bind(name="s")],
+                [bind(name="nobody")],
+                [bind()],
+                [describe_statement("s")],
+                [describe_statement("nobody")],
+                [close_statement("s"), bind(name="s")],
+                [parse("select 1"), bind()],
+                [parse("rollback"), bind(), execute()],
+            )
+            for step in (
+                ask(query("begin"), query("select 1/0"), *said, SYNC, query("rollback"), times=4),
+                *sql("begin", "select 1/0"),
+                ask(*said, SYNC),
+                *sql("rollback"),
+                ask(bind(name="new"), SYNC, bind(), SYNC, times=2),
+            )
+        ),
+    ],
     "P11 the client's names in errors": [
         ask(bind(name="__poolguard_1"), SYNC),
         ask(describe_statement("__poolguard_1"), SYNC),

@@ -57,6 +57,9 @@ TEXTS: Final = (
     "select 1; select 2", "begin; select 1", "select 1; commit", "begin; select 1/0", "insert into {t} values (7); select 1/0",
     "rollback; begin", "commit; select 3", "set timezone = 'Asia/Tokyo'; show timezone", "begin; commit; select 1",
     "copy {t} from stdin; select 4", "select 1; selec",
+    "deallocate s1; deallocate s2", "select 5; deallocate s1", "deallocate s2; select 1/0; deallocate s1", "rollback; deallocate s1",
+    "begin; deallocate s2; select 1/0", "insert into {t} values (6); deallocate all", "select 1/0; deallocate all",
+    "set timezone = 'Asia/Tokyo'; reset all", "reset all; set timezone = 'Asia/Seoul'", "rollback; reset timezone",
 )  # fmt: skip
 """Only for a simple Query: several statements."""
 
@@ -96,6 +99,8 @@ _message = st.one_of(
     st.builds(describe, _portal),
     st.builds(execute, _portal, st.sampled_from((0, 0, 1, 2))),
     st.builds(close_portal, _portal),
+    st.builds(parse, _sql),
+    st.sampled_from((bind() + execute(), describe_statement(), close_statement(), bind("4") + execute())),
     st.just(FLUSH),
 )
 _named = st.builds(
@@ -106,7 +111,6 @@ _unnamed = st.builds(
     lambda text, values, rows: parse(text) + bind(*values) + execute(rows=rows) + bind(*values) + execute(),
     st.sampled_from((*WITH_PARAMETER, *SQL)), _values, st.sampled_from((0, 0, 1)),
 )  # fmt: skip
-"""The unnamed statement is always prepared anew: who binds it behind an error that has not come yet can't know which it is."""
 _part = st.one_of(st.builds(run, _sql), st.builds(run, _sql), _named, _unnamed, _message)
 _batch = st.lists(_part, min_size=1, max_size=4).map(b"".join)
 _query = st.one_of(st.builds(query, _sql), st.builds(query, st.sampled_from((*SQL, *TEXTS))))
@@ -124,6 +128,7 @@ unsynced = st.one_of(
     st.builds(lambda batch: _turn(batch, answers=0), _batch),
     st.builds(lambda batch: _turn(batch, FLUSH, answers=0), _batch),
     st.builds(lambda batch, text: _turn(batch, text, answers=0), _batch, _query),
+    st.builds(lambda batch, text, more: _turn(batch, text, more, SYNC, answers=0), _batch, _query, _batch),
 )
 copying = st.sampled_from((
     _turn(query("copy {t} from stdin"), copy_data("10\n"), COPY_DONE),

@@ -162,7 +162,7 @@ def test_modes_of_begin_in_any_order_can_be_answered_in_advance(parts: tuple[byt
 )
 def test_deallocate_names_what_postgresql_would_drop(sql: bytes, name: bytes) -> None:
     """P10."""
-    assert classify(sql) == Verdict(Kind.DEALLOCATE, name=name)
+    assert classify(sql) == Verdict(Kind.DEALLOCATE, name=name, deallocates=(name,))
 
 
 @pytest.mark.parametrize(
