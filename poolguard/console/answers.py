@@ -11,6 +11,7 @@ from poolguard.console.sources import ConsoleSources, Leases
 from poolguard.console.statements import Kill, Show, Topic
 from poolguard.console.tables import COLUMNS, KILL_COLUMNS, MOST_ROWS, Row, Table
 from poolguard.core.errors import NotSupported
+from poolguard.guard.locks.tell import without_text
 from poolguard.lease.manager import Standing
 from poolguard.ledger.facts import session_facts, transaction_facts
 from poolguard.wire.startup import Startup
@@ -90,13 +91,14 @@ class Answers:
         ledger, now = self._sources.ledger, self._sources.clock.monotonic()
         entries = sorted(ledger.holders.values(), key=lambda entry: entry.held_since)
         facts = [transaction_facts(entry, now) for entry in entries[:MOST_ROWS]]
-        return tables.transaction_rows(facts), len(entries), ""
+        return tables.transaction_rows(facts, shows_text=self._sources.shows_text), len(entries), ""
 
     def _locks(self) -> Found:
         state = self._sources.locks
         notice = "" if state.connected else "the observer is not connected: nothing is known of locks"
         total = sum(1 + len(tree.branches) for tree in state.graph.trees)
-        return islice(tables.lock_rows(state.graph), MOST_ROWS), total, notice
+        graph = state.graph if self._sources.shows_text else without_text(state.graph)
+        return islice(tables.lock_rows(graph), MOST_ROWS), total, notice
 
     async def _leases(self) -> list[Standing]:
         leases = self._sources.leases

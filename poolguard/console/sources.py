@@ -46,3 +46,8 @@ class ConsoleSources:
     """What the observer knows; stays empty where it is off."""
     leases: Leases | None
     """None where they are off."""
+
+    @property
+    def shows_text(self) -> bool:
+        """Whether statements are shown, or only their fingerprints."""
+        return self.settings.settings.privacy.statement_text

@@ -142,7 +142,7 @@ def session_rows(sessions: Sequence[SessionFacts]) -> Iterator[Row]:
         )
 
 
-def transaction_rows(transactions: Sequence[Transaction]) -> Iterator[Row]:
+def transaction_rows(transactions: Sequence[Transaction], *, shows_text: bool = True) -> Iterator[Row]:
     """Checkouts, in the given order. A statement that is long and new takes up to 3 ms to be read."""
     for held in transactions:
         statement = fingerprint(held.statement) if held.statement else None
@@ -162,7 +162,7 @@ def transaction_rows(transactions: Sequence[Transaction]) -> Iterator[Row]:
             held.statements,
             held.pin or None,
             statement.id if statement else None,
-            statement.text if statement else None,
+            (statement.text if shows_text else statement.id) if statement else None,
             held.lane or None,
         )
 

@@ -93,7 +93,12 @@ class House:
             leads=self._leads,
             on_error=self._erred,
         )
-        self.book: Final = IncidentBook(self.clock, self._snapshot, settings_hash=loaded.hash)
+        self.book: Final = IncidentBook(
+            self.clock,
+            self._snapshot,
+            settings_hash=loaded.hash,
+            shows_text=lambda: self.in_force.settings.privacy.statement_text,
+        )
         self.errors: Final = ErrorBook(self.book.deadlocked)
         self.locks: Final = LockState()
         self.guard: Final = Guard(

@@ -81,12 +81,19 @@ class IncidentBook:
     """Records incidents. *snapshot* gives a pool's numbers, None for a pool that is gone."""
 
     def __init__(
-        self, clock: Clock, snapshot: Callable[[str], PoolSnapshot | None], *, settings_hash: str = "", kept: int = KEPT
+        self,
+        clock: Clock,
+        snapshot: Callable[[str], PoolSnapshot | None],
+        *,
+        settings_hash: str = "",
+        kept: int = KEPT,
+        shows_text: Callable[[], bool] = lambda: True,
     ) -> None:
         self.settings_hash = settings_hash
         self.recorded_total = 0
         self._clock = clock
         self._snapshot = snapshot
+        self._shows_text = shows_text
         self._ring: deque[Incident] = deque(maxlen=kept)
         self._streams: set[Stream] = set()
         self._started = int(clock.wall())
@@ -99,18 +106,23 @@ class IncidentBook:
         self._ids += 1
         return f"{self._started:x}-{self._ids}"
 
-    def record(self, incident: Incident) -> None:
-        """Keep *incident*, log it, and pass it on to all streams."""
+    def record(self, incident: Incident) -> Incident:
+        """Keep *incident*, log it, and pass it on to all streams; as it may be shown, which is returned."""
+        incident = self._shown(incident)
         self.recorded_total += 1
         self._ring.append(incident)
         level = _LEVELS.get(incident.outcome, logging.WARNING)
         log.log(level, message(incident), extra=facts(incident))
         for stream in self._streams:
             stream.offer(incident)
+        return incident
+
+    def _shown(self, incident: Incident) -> Incident:
+        return incident if self._shows_text() else incident.without_text()
 
     def get(self, incident_id: str) -> Incident | None:
         """The incident of that id, while it is kept."""
-        return next((incident for incident in reversed(self._ring) if incident.id == incident_id), None)
+        return next((self._shown(incident) for incident in reversed(self._ring) if incident.id == incident_id), None)
 
     def find(
         self,
@@ -124,7 +136,7 @@ class IncidentBook:
     ) -> Sequence[Incident]:
         """Those that match everything that is given, newest first. *since*: seconds since 1970, inclusive."""
         return [
-            incident
+            self._shown(incident)
             for incident in reversed(self._ring)
             if (pool is None or incident.pool == pool)
             and (rule is None or incident.rule == rule)
@@ -166,8 +178,7 @@ class IncidentBook:
             classification=Classification.DEADLOCK,
             advice=ADVICE[Classification.DEADLOCK] + (f" It was about {deadlock.context}." if deadlock.context else ""),
         )
-        self.record(incident)
-        return incident
+        return self.record(incident)
 
     def starved(
         self,
@@ -214,8 +225,8 @@ class IncidentBook:
             classification=classification,
             advice=ADVICE[classification],
         )
+        incident = self.record(incident)
         self._starved[pool] = (now, incident)
-        self.record(incident)
         return incident
 
 

@@ -3,12 +3,13 @@
 For people who ask before or after the fact; what is said follows from the same functions as the verdicts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from poolguard.guard.case import Case
 from poolguard.guard.conditions import Condition
 from poolguard.guard.history import Action, History
+from poolguard.guard.incidents import TEXT_KEY, TEXT_OMITTED
 from poolguard.guard.judge import COUNTS_IN, elapsed, is_possible, judge_case, protection
 from poolguard.guard.rules import Rule, Rules, Step
 
@@ -77,6 +78,10 @@ class Explanation:
     """`rollback by leaked`: what a sweep would do now."""
     rules: tuple[RuleExplained, ...]
 
+    def without_text(self) -> "Explanation":
+        """The same, where texts are not to be shown."""
+        return replace(self, rules=tuple(replace(rule, keys=_without_text(rule.keys)) for rule in self.rules))
+
     def as_json(self) -> dict[str, object]:
         """Plain values for json.dumps."""
         return {
@@ -89,6 +94,10 @@ class Explanation:
             "verdict": self.verdict,
             "rules": [_rule_json(rule) for rule in self.rules],
         }
+
+
+def _without_text(keys: tuple[KeyExplained, ...]) -> tuple[KeyExplained, ...]:
+    return tuple(replace(key, found=TEXT_OMITTED) if key.key == TEXT_KEY else key for key in keys)
 
 
 def explain(case: Case, rules: Rules, history: History, now: float) -> Explanation:

@@ -5,16 +5,20 @@ Pure. Statements appear only as fingerprints. Fields are only ever added to the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
-from typing import Final
+from typing import Any, Final
 
 from poolguard.guard.history import Action
 from poolguard.guard.locks.backends import Identity
 from poolguard.wire.fingerprint import Fingerprint
 
 SCHEMA_VERSION: Final = 1
+
+TEXT_KEY: Final = "statement"
+TEXT_OMITTED: Final = "omitted"
+"""The key of a rule that finds a statement's text, and what stands there where texts are not to be shown."""
 
 
 class IncidentKind(StrEnum):
@@ -112,6 +116,10 @@ class Party:
     """How many sessions wait for its locks; 0 also while nobody has looked."""
     blocking_seconds: float = 0.0
     """The longest of those waits."""
+
+    def without_text(self) -> "Party":
+        """The same, where statements' texts are not to be shown."""
+        return replace(self, fingerprints=tuple(one.without_text() for one in self.fingerprints))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,11 +225,33 @@ class Incident:
     """YAML to paste into the settings, if this should have been left alone."""
     version: int = field(default=SCHEMA_VERSION)
 
+    def without_text(self) -> "Incident":
+        """The same, where statements' texts are not to be shown."""
+        return replace(
+            self,
+            transaction=self.transaction.without_text() if self.transaction is not None else None,
+            holders=tuple(holder.without_text() for holder in self.holders),
+            matched=tuple(replace(one, found=TEXT_OMITTED) if one.key == TEXT_KEY else one for one in self.matched),
+            lock_tree=_without_text(self.lock_tree),
+        )
+
     def as_json(self) -> dict[str, object]:
         """Plain values for json.dumps. `time` stands beside `at` for people."""
         plain = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
         timeline = [{**_fields(step), "time": iso_time(step.at)} for step in self.timeline]
         return {**plain, "time": iso_time(self.at), "timeline": timeline}
+
+
+def _without_text(value: Any) -> Any:
+    """Plain values of a lock tree, with a fingerprint in the place of each text."""
+    match value:
+        case {"fingerprint": str(name), "text": _}:
+            return {"fingerprint": name, "text": name}
+        case Mapping():
+            return {key: _without_text(item) for key, item in value.items()}
+        case list():
+            return [_without_text(item) for item in value]
+    return value
 
 
 def iso_time(seconds: float) -> str:

@@ -143,7 +143,7 @@ class Reporter:
 
     def _record(self, incident: Incident, transaction: Transaction, action: Action, rule: str) -> Incident:
         self._counters.actions[incident.pool, rule, action.value, incident.outcome.value] += 1
-        self._book.record(incident)
+        incident = self._book.record(incident)
         self._records.add_to_timeline(transaction.id, incident)
         return incident
 

@@ -103,7 +103,9 @@ class LanedSession(Session):
         """There is no place for it."""
         now, pool = monotonic(), self.pool.name
         inside = [held for held in self.around.ledger.transactions(now, pool=pool) if held.lane == lane.name]
-        self.wait_failed(refusal.kept_out(pool, lane.snapshot(now), reason, waited, inside=inside))
+        shows_text = self.around.shows_text()
+        error = refusal.kept_out(pool, lane.snapshot(now), reason, waited, inside=inside, shows_text=shows_text)
+        self.wait_failed(error)
 
     def withdraw(self) -> bool:
         """Give up its wait, in the lane or for a server; False if it waits for neither."""

@@ -24,6 +24,7 @@ def exhausted(
     waiting: int,
     holders: Sequence[Transaction],
     upstream_error: PoolguardError | None,
+    shows_text: bool = True,
 ) -> PoolExhausted:
     """The 53300 of a wait that failed. *holders* oldest first."""
     if reason is Refusal.TIMEOUT:
@@ -37,17 +38,23 @@ def exhausted(
             hint="Nothing was sent to PostgreSQL: it is safe to repeat. See poolguard's log for the connection.",
         )
     if holders:
-        text += f"; held longest by {describe(holders[0])}"
+        text += f"; held longest by {describe(holders[0], shows_text=shows_text)}"
     return PoolExhausted(
         text,
-        detail="\n".join(f"held by {describe(holder)}" for holder in holders[:NAMED_HOLDERS]),
+        detail="\n".join(f"held by {describe(holder, shows_text=shows_text)}" for holder in holders[:NAMED_HOLDERS]),
         hint="Nothing was sent to PostgreSQL: it is safe to repeat. End or fix the holder; raise the pool's size "
         "or wait_timeout only if the holders are doing useful work.",
     )
 
 
 def kept_out(
-    pool: str, lane: LaneSnapshot, reason: Refusal, waited: float, *, inside: Sequence[Transaction]
+    pool: str,
+    lane: LaneSnapshot,
+    reason: Refusal,
+    waited: float,
+    *,
+    inside: Sequence[Transaction],
+    shows_text: bool = True,
 ) -> LaneBusy:
     """The 53300 of a transaction that its lane did not let in. *inside*: those in it that hold a server."""
     if reason is Refusal.TIMEOUT:
@@ -56,10 +63,10 @@ def kept_out(
         text = f"query_wait_timeout: lane {lane.name!r} of pool {pool!r} has its queue full"
     text += f" ({lane.at_once} at once, {lane.in_flight} inside, {lane.waiting} waiting)"
     if inside:
-        text += f"; inside longest is {describe(inside[0])}"
+        text += f"; inside longest is {describe(inside[0], shows_text=shows_text)}"
     return LaneBusy(
         text,
-        detail="\n".join(f"inside is {describe(holder)}" for holder in inside[:NAMED_HOLDERS]),
+        detail="\n".join(f"inside is {describe(holder, shows_text=shows_text)}" for holder in inside[:NAMED_HOLDERS]),
         hint="Nothing was sent to PostgreSQL: it is safe to repeat. See why those inside take so long; raise at_once, "
         f"max_waiting or wait of pools.{pool}.lanes only if they are doing useful work.",
     )
@@ -73,12 +80,14 @@ def removed(pool: str) -> ShuttingDown:
     )
 
 
-def describe(holder: Transaction) -> str:
-    """One holder in a line, without a literal of its statement."""
+def describe(holder: Transaction, *, shows_text: bool = True) -> str:
+    """One holder in a line, without a literal of its statement, or with nothing of it but the fingerprint."""
     name = holder.application_name or holder.user or "unnamed client"
     since = format_duration(holder.phase_seconds)
     held = format_duration(holder.checkout_seconds)
-    text = fingerprint(holder.statement).text[:STATEMENT_LENGTH] or "no statement yet"
+    statement = fingerprint(holder.statement)
+    shown = statement.text[:STATEMENT_LENGTH] if shows_text else statement.id
+    text = shown if statement.text else "no statement yet"
     pin = f", pinned by {holder.pin}" if holder.pin else ""
     return (
         f"{name} at {holder.client_address} (transaction {holder.id}, backend {holder.backend_pid}): "

@@ -104,6 +104,7 @@ class Relay:
             on_error=on_error,
             on_closed=self._session_closed,
             listener_of=self.listeners.of,
+            shows_text=lambda: self.settings.privacy.statement_text,
         )
         for pool_name, pool_settings in settings.pools.items():
             self.registry.add(self.make_pool(pool_name, pool_settings))
@@ -137,6 +138,7 @@ class Relay:
             waiting=pool.state.waiting,
             holders=holders,
             upstream_error=pool.last_error,
+            shows_text=self.settings.privacy.statement_text,
         )
 
     # The service.

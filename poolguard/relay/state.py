@@ -44,6 +44,8 @@ class Surroundings:
     """The sessions whose clients do not read."""
     listener_of: Callable[[Pool[Server]], Listener | None] = lambda _: None
     """The listener of a pool; None: LISTEN there stays in the session's own server."""
+    shows_text: Callable[[], bool] = lambda: True
+    """Whether an error may show what holders run, or only its fingerprint."""
 
 
 CLIENT_FULL: Final = 1

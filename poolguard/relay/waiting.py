@@ -55,6 +55,7 @@ class Waiting(Talk):
             waiting=self.pool.state.waiting,
             holders=holders,
             upstream_error=self.pool.last_error,
+            shows_text=self.around.shows_text(),
         )
         self.around.on_starved(self.entry, waited, reason, holders)
         self.wait_failed(error)

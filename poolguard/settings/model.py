@@ -300,6 +300,14 @@ class Incidents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """What is shown of what clients say."""
+
+    __pydantic_config__: ClassVar = FORBID
+    statement_text: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on what clients can make poolguard hold."""
 
@@ -350,5 +358,6 @@ class Settings:
     observer: Observer = field(default_factory=Observer)
     foreign_blockers: ForeignBlockers = field(default_factory=ForeignBlockers)
     incidents: Incidents = field(default_factory=Incidents)
+    privacy: Privacy = field(default_factory=Privacy)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)

@@ -196,6 +196,10 @@ WORDS: Final[Mapping[str, str]] = {
         "An incident like one that was sent (same rule, action, outcome, application, statement) is sent again only "
         "after so long, with the number of those between. 0s: each is sent."
     ),
+    "privacy.statement_text": (
+        "Whether statements are shown, without their literals. false: by their fingerprints alone, in incidents, logs, "
+        "errors of poolguard's own, HTTP and console. Rules and lanes still look at texts."
+    ),
     "limits.max_clients": "Client connections at once, logged in. One more gets ERROR 53300.",
     "limits.max_logins": (
         "Connections at once that have not yet said and proven who they are. For one more, the oldest gets ERROR 53300 "

@@ -15,12 +15,13 @@ _DUPLICATE: Final = ("pool", "table", "constraint")
 async def list_errors(request: web.Request) -> web.Response:
     """Counts since the start of this process, most frequent first."""
     only(request.query, ())
-    errors = request.app[CONTROL].errors
+    sources = request.app[CONTROL]
+    errors, texts = sources.errors, sources.errors.texts if sources.shows_text else {}
     return reply(
         {
             "deadlocks_total": dict(errors.deadlocks),
             "deadlock_pairs": [
-                {"statements": [_statement(errors.texts, key) for key in pair], "total": number}
+                {"statements": [_statement(texts, key) for key in pair], "total": number}
                 for pair, number in errors.pairs.most_common()
             ],
             "duplicate_keys": [

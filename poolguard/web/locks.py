@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from poolguard.guard.incidents import iso_time
-from poolguard.guard.locks.tell import as_json, as_text, tree_json
+from poolguard.guard.locks.tell import as_json, as_text, tree_json, tree_without_text, without_text
 from poolguard.web.queries import choice, only
 from poolguard.web.replies import reply
 from poolguard.web.sources import CONTROL
@@ -19,19 +19,25 @@ async def show_locks(request: web.Request) -> web.Response:
     `format=text`, or an Accept header that begins with text/plain, draws it for people.
     """
     only(request.query, ("format", "history"))
-    state = request.app[CONTROL].locks
+    sources = request.app[CONTROL]
+    state = sources.locks
+    graph = state.graph if sources.shows_text else without_text(state.graph)
     accepts_text = request.headers.get("Accept", "").startswith("text/plain")
     if (choice(request.query, "format", FORMATS) or ("text" if accepts_text else "json")) == "text":
         said = "" if state.connected else "The observer is not connected: nothing is known of locks.\n"
-        return web.Response(text=said or as_text(state.graph))
+        return web.Response(text=said or as_text(graph))
     values: dict[str, object] = {
         "connected": state.connected,
         "privilege_tier": state.tier.name,
-        **as_json(state.graph, state.at),
+        **as_json(graph, state.at),
     }
     if choice(request.query, "history", ("true", "false")) == "true":
         values["history"] = [
-            {"first_time": iso_time(seen.first_at), "last_time": iso_time(seen.last_at), **tree_json(seen.tree)}
+            {
+                "first_time": iso_time(seen.first_at),
+                "last_time": iso_time(seen.last_at),
+                **tree_json(seen.tree if sources.shows_text else tree_without_text(seen.tree)),
+            }
             for seen in state.history
         ]
     return reply(values)

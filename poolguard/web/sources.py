@@ -56,6 +56,11 @@ class ControlSources:
     routes: Iterable[web.AbstractRouteDef] = ()
     """Of other parts: the leases'."""
 
+    @property
+    def shows_text(self) -> bool:
+        """Whether statements are shown, or only their fingerprints."""
+        return self.settings.settings.privacy.statement_text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSources:

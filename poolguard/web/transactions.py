@@ -1,6 +1,8 @@
 """GET /v1/transactions, and what a person can do to one: cancel, rollback, terminate."""
 
 import asyncio
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -39,7 +41,8 @@ async def list_transactions(request: web.Request) -> web.Response:
     matching.sort(key=lambda entry: entry.held_since)
     now = sources.clock.monotonic()
     facts = [transaction_facts(entry, now) for entry in matching[offset : offset + limit]]
-    return await reply_list("transactions", facts, transaction_view, total=len(matching), limit=limit, offset=offset)
+    view = partial(transaction_view, shows_text=sources.shows_text)
+    return await reply_list("transactions", facts, view, total=len(matching), limit=limit, offset=offset)
 
 
 async def get_transaction(request: web.Request) -> web.Response:
@@ -53,16 +56,21 @@ async def get_transaction(request: web.Request) -> web.Response:
     facts = transaction_facts(entry, sources.clock.monotonic())
     recent = []
     for text in facts.recent:
-        recent.append(statement_view(text))
+        recent.append(statement_view(text, shows_text=sources.shows_text))
         await asyncio.sleep(0)  # one fingerprint may take most of what the relay can wait for
-    return reply({**transaction_view(facts), "recent_statements": recent, "traits": traits_json(read_traits(facts))})
+    traits = read_traits(facts)
+    if not sources.shows_text:
+        traits = replace(traits, text=traits.fingerprint)
+    view = transaction_view(facts, shows_text=sources.shows_text)
+    return reply({**view, "recent_statements": recent, "traits": traits_json(traits)})
 
 
 async def explain_transaction(request: web.Request) -> web.Response:
     """What the pool's policy says of one transaction: each rule, each key, what comes next; 404 when it is over."""
     only(request.query, ())
-    explanation = await request.app[CONTROL].guard.explain(transaction_id(request))
-    return reply(explanation.as_json())
+    sources = request.app[CONTROL]
+    explanation = await sources.guard.explain(transaction_id(request))
+    return reply((explanation if sources.shows_text else explanation.without_text()).as_json())
 
 
 async def act(request: web.Request) -> web.Response:

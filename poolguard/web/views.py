@@ -80,7 +80,7 @@ def session_view(session: SessionFacts) -> dict[str, object]:
     }
 
 
-def transaction_view(transaction: Transaction) -> dict[str, object]:
+def transaction_view(transaction: Transaction, *, shows_text: bool = True) -> dict[str, object]:
     """One checkout."""
     return {
         "id": str(transaction.id),
@@ -97,18 +97,18 @@ def transaction_view(transaction: Transaction) -> dict[str, object]:
         "statement_seconds": _round(transaction.statement_seconds),
         "checkout_seconds": _round(transaction.checkout_seconds),
         "statements": transaction.statements,
-        "statement": statement_view(transaction.statement),
+        "statement": statement_view(transaction.statement, shows_text=shows_text),
         "tags": comment_tags(transaction.statement),
         "pin": transaction.pin or None,
         "lane": transaction.lane or None,
     }
 
 
-def statement_view(text: bytes) -> dict[str, str] | None:
+def statement_view(text: bytes, *, shows_text: bool = True) -> dict[str, str] | None:
     """The fingerprint of *text*; None for no statement. A long one that is new takes up to 3 ms."""
     if not text:
         return None
-    normalised = fingerprint(text)
+    normalised = fingerprint(text) if shows_text else fingerprint(text).without_text()
     return {"fingerprint": normalised.id, "text": normalised.text}
 
 

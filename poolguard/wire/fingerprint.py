@@ -34,6 +34,10 @@ class Fingerprint(NamedTuple):
     """16 hexadecimal digits, the same in every process. It names the whole normalised text, `text` may be cut."""
     text: str
 
+    def without_text(self) -> "Fingerprint":
+        """The same, where texts are not to be shown: its id stands for its text."""
+        return Fingerprint(self.id, self.id)
+
 
 # Every repetition is possessive: no input makes the scan go back, so time is linear.
 _HIGH: Final = r"\x80-\U0010ffff"

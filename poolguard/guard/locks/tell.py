@@ -1,5 +1,6 @@
 """A lock graph for people and for programs. Pure: text with the root first, and values for JSON."""
 
+from dataclasses import replace
 from typing import Final
 
 from poolguard.guard.incidents import iso_time
@@ -9,6 +10,23 @@ from poolguard.guard.locks.roots import ADVICE, kind_of
 
 STATEMENT_CHARACTERS: Final = 120
 """Of a statement, in a line for people."""
+
+
+def without_text(graph: LockGraph) -> LockGraph:
+    """The same, where statements' texts are not to be shown."""
+    return replace(graph, trees=tuple(tree_without_text(tree) for tree in graph.trees))
+
+
+def tree_without_text(tree: Tree) -> Tree:
+    """One tree of it."""
+    branches = tuple(replace(branch, backend=_silent(branch.backend)) for branch in tree.branches)
+    return replace(tree, backend=_silent(tree.backend), branches=branches)
+
+
+def _silent(backend: Backend | None) -> Backend | None:
+    if backend is None or backend.statement is None:
+        return backend
+    return replace(backend, statement=backend.statement.without_text())
 
 
 def as_text(graph: LockGraph) -> str:

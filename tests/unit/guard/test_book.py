@@ -154,3 +154,26 @@ async def test_a_storm_of_starvation_is_one_incident_a_second_for_each_pool(
     second = book.starved("app", 10.0, Refusal.TIMEOUT, [])
     assert (first.repeats, second.repeats) == (0, 500)
     assert len(book.find(pool="app")) == 2
+
+
+async def test_where_texts_are_not_to_be_shown_none_is_kept_logged_or_passed_on(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And those that were recorded before the settings said so are not shown either."""
+    shows = [True]
+    book = IncidentBook(clock, lambda _: None, shows_text=lambda: shows[0])
+    before = book.record(replace(INCIDENT, id=book.new_id()))
+    assert before.transaction is not None
+    text = before.transaction.fingerprints[-1].text
+    assert text in str(before.as_json())
+    shows[0] = False
+    caplog.clear()
+    with book.subscribe() as stream:
+        kept = book.record(replace(INCIDENT, id=book.new_id()))
+        passed_on = await anext(aiter(stream))
+    assert passed_on is kept
+    starved = book.starved("app", 1.0, Refusal.TIMEOUT, [idle(5.0)])
+    for one in (kept, starved, *book.find(), book.get(before.id)):
+        assert one is not None
+        assert text not in str(one.as_json())
+    assert text not in str([record.__dict__ for record in caplog.records])

@@ -52,3 +52,12 @@ def test_its_json_holds_no_literal() -> None:
     secret = idle(99.0, statement=b"select 'hunter2'", recent=(b"select 'hunter2'",))
     text = json.dumps(explain(Case(secret, pool(1)), RULES, History(), NOW).as_json())
     assert "hunter2" not in text
+
+
+def test_where_texts_are_not_to_be_shown_it_does_not_say_which_was_found() -> None:
+    rules = compile_policy("app", policy("{name: r, when: {statement: ^select, pool: app}, then: {warn: 0s}}"))
+    explanation = explain(Case(reading(5.0), pool(0)), rules, History(), NOW)
+    silent = explanation.without_text()
+    found = {key.key: key.found for key in explanation.rules[0].keys}
+    assert {key.key: key.found for key in silent.rules[0].keys} == found | {"statement": "omitted"}
+    assert found["statement"] != "omitted"

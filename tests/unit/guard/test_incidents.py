@@ -1,6 +1,7 @@
 """The JSON of an incident: stable, versioned, plain."""
 
 import json
+from dataclasses import replace
 
 from poolguard.guard.evidence import party_of
 from poolguard.guard.history import Action, RuleName
@@ -11,10 +12,12 @@ from poolguard.guard.incidents import (
     IncidentKind,
     IncidentMode,
     IncidentOutcome,
+    Matched,
     TimelineStep,
     iso_time,
 )
 from poolguard.ledger.hands import Outcome
+from poolguard.wire.fingerprint import fingerprint
 from tests.unit.guard.builders import idle
 
 INCIDENT = Incident(
@@ -103,3 +106,34 @@ def test_every_outcome_of_hands_is_one_of_incidents() -> None:
 
 def test_times_are_said_in_utc() -> None:
     assert iso_time(0.0) == "1970-01-01T00:00:00.000Z"
+
+
+def test_where_texts_are_not_to_be_shown_fingerprints_stand_for_them() -> None:
+    """supervision 6: in the transaction, the holders, the rule that found one, and the tree of locks."""
+    assert INCIDENT.transaction is not None
+    secret = fingerprint("select secret")
+    party = replace(INCIDENT.transaction, fingerprints=(secret,))
+    root = {"pid": 1, "statement": {"fingerprint": "abc", "text": "select secret"}, "more": None}
+    blocked = [{"pid": 2, "statement": {"fingerprint": "def", "text": "select secret"}}, {"pid": 3, "statement": None}]
+    incident = replace(
+        INCIDENT,
+        transaction=party,
+        holders=(party,),
+        matched=(
+            Matched(key="statement", wanted="^select", found="select secret"),
+            Matched(key="pool", wanted="app", found="app"),
+        ),
+        lock_tree={"root": root, "blocked": blocked, "waiters": 2},
+    ).without_text()
+    shown = incident.as_json()
+    assert "secret" not in json.dumps(shown)
+    for told in (incident.transaction, incident.holders[0]):
+        assert told is not None
+        assert told.fingerprints == ((secret.id, secret.id),)
+        assert told.tags == party.tags
+    assert incident.matched[0].found == "omitted"
+    assert incident.matched[1].found == "app"
+    tree = incident.lock_tree
+    assert tree is not None
+    assert tree["root"] == {**root, "statement": {"fingerprint": "abc", "text": "abc"}}
+    assert incident.without_text() == incident

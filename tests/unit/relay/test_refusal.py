@@ -9,6 +9,7 @@ from poolguard.ledger.book import Ledger
 from poolguard.ledger.facts import Transaction
 from poolguard.pool.state import Refusal
 from poolguard.relay.refusal import NAMED_HOLDERS, STATEMENT_LENGTH, describe, exhausted
+from poolguard.wire.fingerprint import fingerprint
 from tests.support.snapshots import holder
 
 NOW = 1000.0
@@ -80,3 +81,11 @@ def test_without_holders_the_reason_is_postgresql() -> None:
     error = told(down=True)
     assert "PostgreSQL can't be reached: connection refused" in error.message
     assert "can't be reached" not in told(held(), down=True).message
+
+
+def test_where_texts_are_not_to_be_shown_a_holders_statement_is_its_fingerprint() -> None:
+    name = fingerprint(held().statement).id
+    shown = describe(held(), shows_text=False)
+    assert shown.endswith(f"last statement: {name}")
+    assert "users" not in shown
+    assert describe(held(statement=b""), shows_text=False).endswith("no statement yet")

@@ -4,6 +4,8 @@ import pytest
 
 from poolguard.guard.history import Action
 from poolguard.ledger.entries import Phase
+from poolguard.settings.model import Privacy, Settings
+from poolguard.wire.fingerprint import fingerprint
 from tests.support.snapshots import holder, session
 from tests.support.web import JSON, Client, Control
 
@@ -152,3 +154,15 @@ async def test_one_transaction_shows_what_its_statements_say() -> None:
         traits = (await answer.json())["traits"]
         assert (traits["wrote"], traits["classes"]) == (True, ["write"])
         assert "hunter2" not in await answer.text()
+
+
+async def test_where_texts_are_not_to_be_shown_the_fingerprint_stands_for_them() -> None:
+    control = Control()
+    control.settings.settings = Settings(privacy=Privacy(statement_text=False))
+    held = holder(control.ledger, statements=(b"SELECT secret FROM a", b"UPDATE a SET secret = 1"))
+    async with control.client() as client:
+        paths = ("/v1/transactions", f"/v1/transactions/{held.transaction_id}")
+        texts = [await (await client.get(path)).text() for path in paths]
+    for text in texts:
+        assert "secret" not in text
+        assert fingerprint(b"UPDATE a SET secret = 1").id in text

@@ -265,3 +265,8 @@ def test_marker_counts_only_as_a_whole_word_in_a_comment(sql: str, found: bool) 
 
 def test_an_empty_marker_is_never_found() -> None:
     assert not has_marker("/* */", "")
+
+
+def test_where_texts_are_not_to_be_shown_the_id_stands_for_them() -> None:
+    known = fingerprint("SELECT 1")
+    assert known.without_text() == (known.id, known.id)

@@ -5,7 +5,7 @@ import json
 from poolguard.core.ids import SessionId, TransactionId
 from poolguard.guard.locks.backends import Node
 from poolguard.guard.locks.graph import LockGraph
-from poolguard.guard.locks.tell import as_json, as_text
+from poolguard.guard.locks.tell import as_json, as_text, tree_json, tree_without_text, without_text
 from tests.unit.guard.locks.builders import backend, graph_of, wait
 
 ROOT = backend(
@@ -76,3 +76,14 @@ def test_the_json_has_the_tree_and_whom_to_act_on() -> None:
         (3, 2, ["pid 2"]),
         (4, 1, ["pid 1"]),
     ]
+
+
+def test_where_texts_are_not_to_be_shown_fingerprints_stand_for_them() -> None:
+    silent = without_text(graph())
+    assert ROOT.statement is not None
+    name = ROOT.statement.id
+    assert f"together 16.4s): {name}\n" in as_text(silent)
+    told = as_json(silent, 0.0)
+    assert "jobs set" not in json.dumps(told) + as_text(silent)
+    assert told["trees"][0]["root"]["statement"] == {"fingerprint": name, "text": name}  # type: ignore[index] # JSON
+    assert tree_json(tree_without_text(graph().trees[0])) == tree_json(silent.trees[0])
