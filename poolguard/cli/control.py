@@ -128,3 +128,13 @@ def _address(url: str) -> tuple[str, int]:
     if parts.hostname is None or parts.scheme not in ("", "http"):
         raise PoolguardError("that is not the address of a listener: write for example http://127.0.0.1:6433")
     return parts.hostname, port or DEFAULT_PORT
+
+
+def login_name() -> str:
+    """Who runs this command, for the record."""
+    import getpass
+
+    try:
+        return getpass.getuser()[:64] or "unknown"
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"

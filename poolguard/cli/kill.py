@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
-from poolguard.cli.control import Control, add_control
+from poolguard.cli.control import Control, add_control, login_name
 from poolguard.cli.exits import Exit
 
 NAME: Final = "kill"
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
     """Do it, and say what became of it: exit code 0 only if it was done."""
     control = Control(arguments, environ)
-    body = {"actor": arguments.actor or _login()}
+    body = {"actor": arguments.actor or login_name()}
     incident = control.post(f"/v1/transactions/{quote(arguments.id, safe='')}/{arguments.action}", body)
     outcome = str(incident["outcome"])
     if arguments.json:
@@ -55,12 +55,3 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
     if not (arguments.json and done):
         print(told, file=sys.stdout if done else sys.stderr)
     return Exit.OK if done else Exit.PROBLEM
-
-
-def _login() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()[:64] or "unknown"
-    except (OSError, KeyError):  # a container's user may have no name
-        return "unknown"

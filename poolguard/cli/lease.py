@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from poolguard.cli import lease_run
+from poolguard.cli.control import TOKEN_VARIABLE, URL_VARIABLE, login_name
 from poolguard.cli.exits import Exit
 from poolguard.core.errors import InvalidLease, LeaseHeld, LeaseNotFound, NotAllowed
 from poolguard.core.units import format_duration, parse_duration
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 NAME: Final = "lease"
 HELP: Final = "Look at leases, end them, and run a command for as long as one is held."
-
-URL_VARIABLE: Final = "POOLGUARD_URL"
-TOKEN_VARIABLE: Final = "POOLGUARD_ADMIN_TOKEN"  # noqa: S105 - a variable's name
 
 _EPILOG: Final = f"""\
 exit codes: 0 done (get: held), 1 a problem, 2 called wrongly, 3 not held;
@@ -52,8 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     releasing.add_argument("name", metavar="NAME")
     which = releasing.add_mutually_exclusive_group(required=True)
     which.add_argument("--token", type=int, metavar="N", help="the term's token, as acquire answered it")
-    which.add_argument("--force", action="store_true", help=f"needs the admin token in ${TOKEN_VARIABLE}; is logged")
+    which.add_argument("--force", action="store_true", help=f"needs the admin token in ${TOKEN_VARIABLE}; an incident")
     releasing.add_argument("--holder", metavar="TEXT", help="holderIdentity of the term (with --token)")
+    releasing.add_argument("--reason", metavar="TEXT", help="why, for the incident (with --force)")
+    releasing.add_argument("--actor", metavar="NAME", help="who, for the incident (default: your login name)")
 
     stepping = command("step-down", "Ask whoever leads to give the lease back.")
     stepping.add_argument("name", metavar="NAME")
@@ -113,7 +113,7 @@ def _release(client: "LeaseClient", arguments: argparse.Namespace) -> Exit:
 
     try:
         if arguments.force:
-            client.force_release(arguments.name)
+            client.force_release(arguments.name, actor=arguments.actor or login_name(), reason=arguments.reason or None)
         elif not arguments.holder:
             raise InvalidLease("--token needs --holder: a term has both")
         else:

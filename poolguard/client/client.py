@@ -192,9 +192,13 @@ class LeaseClient:
         body = {key: value for key, value in asked.items() if value is not None}
         return self._ask("POST", path_of("v1/elections", name, "step-down"), body).body
 
-    def force_release(self, name: str) -> None:
-        """End whatever term of *name* runs, over its holder's head. Needs the admin token; is logged."""
-        self._ask("DELETE", path_of("v1/admin/leases", name))
+    def force_release(self, name: str, *, actor: str | None = None, reason: str | None = None) -> None:
+        """End whatever term of *name* runs, over its holder's head. Needs the admin token; is an incident.
+
+        *actor*, *reason*: who did it and why, for the record. Raises LeaseNotFound if nobody holds it.
+        """
+        told = {key: value for key, value in (("actor", actor), ("reason", reason)) if value is not None}
+        self._ask("DELETE", path_of("v1/admin/leases", name) + (f"?{urlencode(told)}" if told else ""))
 
     def _ask(
         self, method: str, path: str, body: Mapping[str, object] | None = None, *, timeout: float | None = None

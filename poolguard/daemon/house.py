@@ -23,12 +23,13 @@ from poolguard.guard.clients import key_of
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.foreign.watch import ForeignWatch
 from poolguard.guard.guard import Guard
+from poolguard.guard.incidents import EndedTerm
 from poolguard.guard.locks.observer import Observer
 from poolguard.guard.locks.state import LockState
 from poolguard.lease.campaigns import Campaigns
 from poolguard.lease.candidate import Candidate
 from poolguard.lease.ear import Ear
-from poolguard.lease.manager import LeaseManager
+from poolguard.lease.manager import ByForce, LeaseManager
 from poolguard.lease.store import LeaseStore
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
@@ -120,6 +121,7 @@ class House:
         if self.leases is not None:
             # First of all, and before a term is given back: who writes in the leader's name is stopped.
             self.leases.on_ended.append(lambda belief: self.relay.lease_ended(belief.name))
+            self.leases.on_forced.append(self._lease_forced)
         self.campaigns: Final = Campaigns(self.leases, self.clock) if self.leases is not None else None
         self.relay.console = self.console = self._make_console()
         self.webhook: Final = Webhook(self.book, self.clock, lambda: self.in_force.settings.incidents.webhook)
@@ -181,6 +183,13 @@ class House:
     def _erred(self, entry: SessionEntry, fields: Mapping[str, str]) -> None:
         now = self.clock.monotonic()
         self.errors.seen(transaction_facts(entry, now), fields, self.ledger.transactions(now))
+
+    def _lease_forced(self, by_force: ByForce) -> None:
+        was = by_force.was
+        term = EndedTerm(
+            lease=was.name, holder=was.holder or "", token=was.token, ran_on_seconds=max(0.0, was.valid_for_seconds)
+        )
+        self.book.lease_forced(term, actor=by_force.actor, reason=by_force.reason, done=by_force.done)
 
     def _make_observer(self, settings: Settings) -> Observer | None:
         if not settings.observer.enabled:

@@ -15,6 +15,7 @@ from poolguard.guard.evidence import MAX_NAME, party_of, pool_state_of
 from poolguard.guard.incidents import (
     Classification,
     ClientSees,
+    EndedTerm,
     Incident,
     IncidentKind,
     IncidentMode,
@@ -177,6 +178,25 @@ class IncidentBook:
             client_sees=ClientSees(sqlstate="40P01", severity="ERROR", when="at once, in PostgreSQL's own words"),
             classification=Classification.DEADLOCK,
             advice=ADVICE[Classification.DEADLOCK] + (f" It was about {deadlock.context}." if deadlock.context else ""),
+        )
+        return self.record(incident)
+
+    def lease_forced(self, term: EndedTerm, *, actor: str, reason: str, done: bool) -> Incident:
+        """Record that *actor* ended *term* by force; not *done*: PostgreSQL refused, or nobody knows."""
+        incident = Incident(
+            id=self.new_id(),
+            at=self._clock.wall(),
+            kind=IncidentKind.LEASE,
+            mode=IncidentMode.ENFORCE,
+            pool="",
+            policy="",
+            settings_hash=self.settings_hash,
+            outcome=IncidentOutcome.DONE if done else IncidentOutcome.FAILED,
+            actor=actor,
+            reason=reason,
+            term=term,
+            classification=Classification.FORCED_RELEASE,
+            advice=ADVICE[Classification.FORCED_RELEASE],
         )
         return self.record(incident)
 

@@ -17,7 +17,7 @@ class _Told:
 
 
 class Digest:
-    """Remembers what was told. Incidents are of one kind by pool, rule, action, outcome, application and statement."""
+    """Remembers what was told. What makes incidents one kind: see `kind_of`."""
 
     def __init__(self) -> None:
         self._told: OrderedDict[tuple[object, ...], _Told] = OrderedDict()
@@ -46,6 +46,7 @@ def kind_of(incident: Incident) -> tuple[object, ...]:
     return (
         incident.kind,
         incident.pool,
+        incident.term.lease if incident.term is not None else "",
         incident.rule,
         incident.action,
         incident.outcome,

@@ -32,6 +32,8 @@ class IncidentKind(StrEnum):
     """PostgreSQL ended one of several statements that waited for each other."""
     BY_HAND = "by_hand"
     """An operator acted."""
+    LEASE = "lease"
+    """An operator ended a lease's term by force."""
     FOREIGN = "foreign"
     """A rule of foreign_blockers matched a backend that is not ours."""
 
@@ -79,6 +81,7 @@ class Classification(StrEnum):
     SELF_DEADLOCK = "self_deadlock"
     POOL_UNREACHABLE = "pool_unreachable"
     DEADLOCK = "deadlock"
+    FORCED_RELEASE = "forced_release"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,17 @@ class PoolState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedTerm:
+    """The term that an operator ended, as it was before."""
+
+    lease: str
+    holder: str
+    token: int
+    ran_on_seconds: float
+    """For how long it would still have run; 0: it was over already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
     """The step that matched, and what was measured."""
 
@@ -193,6 +207,8 @@ class Incident:
     outcome_seconds: float = 0.0
     """How long the action took."""
     actor: str = "guard"
+    reason: str = ""
+    """What an operator gave as one."""
     threshold: Threshold | None = None
     matched: tuple[Matched, ...] = ()
     """The keys of a rule of the long form."""
@@ -205,6 +221,8 @@ class Incident:
     """Of a backend that is not ours: which process and transaction it was, by PostgreSQL's clock."""
     lock_tree: Mapping[str, object] | None = None
     """Who waited because of it, as in /v1/locks, the first few."""
+    term: EndedTerm | None = None
+    """Of a lease that was released by force."""
     waiter: str = ""
     """application_name of whoever waited in vain."""
     waited_seconds: float = 0.0

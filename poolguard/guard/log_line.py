@@ -6,7 +6,7 @@ Messages are constant, so that they can be searched and counted; a warning is ne
 from typing import Final
 
 from poolguard.guard.history import Action
-from poolguard.guard.incidents import Incident, IncidentKind, IncidentOutcome, Party
+from poolguard.guard.incidents import EndedTerm, Incident, IncidentKind, IncidentOutcome, Party
 
 WHOLE: Final = "incident"
 """The field with the whole record."""
@@ -33,6 +33,8 @@ _NOT_DONE: Final = {
     IncidentOutcome.TIMEOUT: "a client waited for a server in vain",
     IncidentOutcome.QUEUE_FULL: "a client was refused at once: the queue for a server was full",
 }
+_FORCED: Final = "a lease's term was ended by force"
+_NOT_FORCED: Final = "a lease's term was to be ended by force; PostgreSQL did not say that it was"
 _DEADLOCK: Final = "a deadlock: PostgreSQL ended one of the statements that waited for each other"
 
 
@@ -40,6 +42,8 @@ def message(incident: Incident) -> str:
     """What happened, in one sentence out of a dozen."""
     if incident.kind is IncidentKind.DEADLOCK:
         return _DEADLOCK
+    if incident.kind is IncidentKind.LEASE:
+        return _FORCED if incident.outcome is IncidentOutcome.DONE else _NOT_FORCED
     if incident.outcome is IncidentOutcome.DONE and incident.action is not None:
         done = _DONE_TO_FOREIGN if incident.kind is IncidentKind.FOREIGN else _DONE
         return done[incident.action]
@@ -56,12 +60,18 @@ def facts(incident: Incident) -> dict[str, object]:
         "action": incident.action,
         "outcome": incident.outcome,
         "actor": incident.actor,
+        "reason": incident.reason,
+        **(_of_term(incident.term) if incident.term is not None else {}),
         "waiter": incident.waiter,
         "waited_seconds": round(incident.waited_seconds, 3),
         **(_of_party(party) if party is not None else {}),
         "advice": incident.advice,
     }
     return {**{key: value for key, value in told.items() if value}, WHOLE: incident.as_json()}
+
+
+def _of_term(term: EndedTerm) -> dict[str, object]:
+    return {"lease": term.lease, "holder": term.holder, "token": term.token}
 
 
 def _of_party(party: Party) -> dict[str, object]:

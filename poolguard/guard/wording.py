@@ -43,6 +43,9 @@ ADVICE: Final[Mapping[Classification, str]] = {
     "of a transaction must use the first, or the pool needs more servers than the application has workers.",
     Classification.DEADLOCK: "These statements lock the same rows in another order: sort what they lock, or do it in "
     "one statement. The cycle names each, the victim first.",
+    Classification.FORCED_RELEASE: "Its holder learns of it at once where its poolguard listens, else at its next "
+    "renewal, and may act until then: only what checks the token (poolguard.holds) is safe from it. If it was meant to "
+    "stand for election no more, stop it, or ask it to step down with a hold-off.",
     Classification.POOL_UNREACHABLE: "Nobody held a server: look whether PostgreSQL can be reached and has connections "
     "left (the pool's last_error says).",
 }

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -63,6 +63,18 @@ class Acquired:
     """False: the same requestId had got it before."""
 
 
+@dataclass(frozen=True, slots=True)
+class ByForce:
+    """A term that an operator ended, or tried to."""
+
+    was: Row
+    """The lease before."""
+    actor: str
+    reason: str
+    done: bool
+    """False: PostgreSQL refused, or its answer never came."""
+
+
 class LeaseManager:
     """A Service (`aio.service`). Without PostgreSQL it runs all the same, and answers LeaseUnavailable."""
 
@@ -84,6 +96,8 @@ class LeaseManager:
         self._tasks: Final = TaskOwner(self._crashed)
         self.on_ended: Final = self._beliefs.on_ended
         """Called at once when a term is believed no longer, whatever the reason."""
+        self.on_forced: Final[list[Callable[[ByForce], None]]] = []
+        """Called with every release by force, for the record."""
         self.watcher: Final = Watcher(self._look_at, lambda name: self.leader(name) is not None, clock, make_ear)
         self._draining = False
         self.default_ttl_seconds = settings.default_ttl
@@ -242,8 +256,8 @@ class LeaseManager:
             case _:
                 assert_never(answer)
 
-    async def force_release(self, name: str, *, actor: str) -> Row:
-        """End whatever term of *name* runs; returns the lease as it was. *actor* goes into the log.
+    async def force_release(self, name: str, *, actor: str, reason: str = "") -> Row:
+        """End whatever term of *name* runs; returns the lease as it was. *actor* and *reason* are for the record.
 
         Its holder learns of it at its next renewal: until then two may act, and only the token tells them apart.
         Raises LeaseNotFound if nobody holds it, LeaseUnavailable, LeaseUnknown.
@@ -253,15 +267,17 @@ class LeaseManager:
             row = await self._store.read(name, deadline=deadline)
             if row is None or row.holder is None:
                 raise LeaseNotFound(f"nobody holds lease {name!r}")
-            answer = await self._store.release(TermKey(name, row.holder, row.token), AT_ONCE, deadline=deadline)
-            if isinstance(answer, Over):
-                raise LeaseUnavailable("the lease changed hands in this very moment: nothing was changed")
+            done = False
+            try:
+                answer = await self._store.release(TermKey(name, row.holder, row.token), AT_ONCE, deadline=deadline)
+                if isinstance(answer, Over):
+                    raise LeaseUnavailable("the lease changed hands in this very moment: nothing was changed")
+                done = True
+            finally:
+                for told in self.on_forced:
+                    told(ByForce(row, actor, reason, done))
             self.watcher.saw(answer.row)
             self._beliefs.note(Forced(name, row.token))
-        log.warning(
-            "lease released by force",
-            extra={"lease": name, "holder": row.holder, "token": row.token, "actor": actor},
-        )
         return row
 
     async def get(self, name: str) -> Standing:

@@ -16,6 +16,7 @@ from aiohttp.typedefs import Middleware
 from poolguard.core.errors import AuthenticationFailed, ClientViolation, NotAllowed
 from poolguard.core.secret import same
 from poolguard.web.hosts import OwnNames, WrongHost
+from poolguard.web.queries import text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -24,6 +25,7 @@ ADMIN_PATHS: Final = ("/v1/transactions/", "/v1/admin/")
 """State-changing requests below these need the admin token, where one is set."""
 
 JSON: Final = "application/json"
+MAX_ACTOR: Final = 64
 
 
 class ForeignPage(NotAllowed):
@@ -138,6 +140,10 @@ def _incoming(request: web.Request) -> Incoming:
     )
 
 
-def caller(request: web.Request) -> str:
-    """Who asks, for incidents and the log. The guardrails have let them in already."""
-    return f"http ({request.remote or 'unknown address'})"
+def caller(request: web.Request, name: object = None) -> str:
+    """Who asks, for incidents and the log, by the *name* that they give. The guardrails have let them in already.
+
+    Raises BadRequest for a name that is none.
+    """
+    known = "http" if name is None else text(name, "actor", MAX_ACTOR)
+    return f"{known} ({request.remote or 'unknown address'})"

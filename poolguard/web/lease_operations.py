@@ -110,7 +110,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     ),
     "GET /leader/{name}": Operation(answers={200: "Leader", 503: None}),
     "DELETE /v1/admin/leases/{name}": Operation(
-        admin=True, answers={204: None, 401: None, 403: None, 404: None, 503: None}
+        admin=True, query=("actor", "reason"), answers={204: None, 401: None, 403: None, 404: None, 503: None}
     ),
     "GET /v1/elections": Operation(answers={200: "Campaigns"}),
     "POST /v1/elections/{name}/campaign": Operation(

@@ -11,12 +11,14 @@ from poolguard.lease import terms
 from poolguard.lease.manager import LeaseManager, Standing
 from poolguard.web import lease_schemas as schemas
 from poolguard.web import queries
+from poolguard.web.guardrails import caller
 from poolguard.web.lease_watching import INDEX, WATCH_KEYS, LeaseWatching, index_of_page, parse_watch, with_index
 from poolguard.web.replies import reply, reply_list
 from poolguard.web.streams import client_gone
 
 _NAME: Final = "{name:.+}"
 """Slashes may stand as they are or as %2F."""
+MAX_REASON: Final = 500
 
 
 def lease_routes(manager: LeaseManager, clock: Clock, *, admin_token: Callable[[], str]) -> list[web.RouteDef]:
@@ -107,10 +109,16 @@ class _Handlers:
         return reply(leader_of(self._manager, _name(request)))
 
     async def force_release(self, request: web.Request) -> web.Response:
-        """End whatever term runs."""
+        """End whatever term runs; an incident says who did it, and why."""
         if not self._admin_token():
             raise NotAllowed("force release needs an admin token, and none is set", hint="Set auth.admin_token.")
-        await self._manager.force_release(_name(request), actor=f"admin at {request.remote}")
+        queries.only(request.query, ("actor", "reason"))
+        reason = request.query.get("reason")
+        await self._manager.force_release(
+            _name(request),
+            actor=caller(request, request.query.get("actor")),
+            reason="" if reason is None else queries.text(reason, "reason", MAX_REASON),
+        )
         return web.Response(status=204)
 
 

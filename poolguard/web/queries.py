@@ -22,6 +22,13 @@ class BadRequest(ClientViolation):
     code = "bad_request"
 
 
+def text(value: object, name: str, most: int) -> str:
+    """*value*, what was sent as *name*, if it is a printable text of 1 to *most* characters."""
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= most:
+        raise BadRequest(f"{name} must be a text of 1 to {most} printable characters")
+    return value
+
+
 def only(query: Mapping[str, str], allowed: Collection[str]) -> None:
     """Raise BadRequest if *query* has a parameter that is not *allowed*."""
     unknown = sorted(set(query) - set(allowed))

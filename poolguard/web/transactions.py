@@ -13,13 +13,12 @@ from poolguard.guard.recorded import traits_json
 from poolguard.guard.traits import read_traits
 from poolguard.ledger.facts import transaction_facts
 from poolguard.web.guardrails import caller
-from poolguard.web.queries import BadRequest, choice, json_object, only, page, transaction_id
+from poolguard.web.queries import choice, json_object, only, page, transaction_id
 from poolguard.web.replies import reply, reply_list
 from poolguard.web.sources import CONTROL
 from poolguard.web.views import STATES, statement_view, transaction_view
 
 ACTIONS: Final = (Action.CANCEL, Action.ROLLBACK, Action.TERMINATE)
-MAX_ACTOR: Final = 64
 
 
 async def list_transactions(request: web.Request) -> web.Response:
@@ -78,14 +77,8 @@ async def act(request: web.Request) -> web.Response:
     only(request.query, ())
     wanted, action = transaction_id(request), Action(request.match_info["action"])
     body = await json_object(request, ("actor",))
-    incident = await request.app[CONTROL].guard.by_hand(wanted, action, _actor(request, body.get("actor")))
+    incident = await request.app[CONTROL].guard.by_hand(wanted, action, caller(request, body.get("actor")))
     return reply(incident.as_json())
-
-
-def _actor(request: web.Request, name: object) -> str:
-    if name is not None and (not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_ACTOR):
-        raise BadRequest(f"actor must be a text of 1 to {MAX_ACTOR} printable characters")
-    return f"{name} ({request.remote})" if name else caller(request)
 
 
 ROUTES = (

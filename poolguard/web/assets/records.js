@@ -5,7 +5,7 @@ import { who } from "./holders.js";
 
 const SHOWN = 100;
 const GOOD = ["done", "observed"];
-const KINDS = { starvation: "waited in vain", deadlock: "deadlock" };
+const KINDS = { starvation: "waited in vain", deadlock: "deadlock", lease: "lease released by force" };
 let incidents = [];
 
 /** Take *more*, newest first, in front of those that are known. */
@@ -37,7 +37,7 @@ function incident(one) {
 function title(one) {
   const outcome = one.outcome === "done" ? "" : ` (${words(one.outcome)})`;
   const hand = one.kind === "by_hand" ? " by hand" : "";
-  return KINDS[one.kind] ?? `${words(one.action)}${hand}${outcome}`;
+  return `${KINDS[one.kind] ?? `${words(one.action)}${hand}`}${one.kind === "starvation" ? "" : outcome}`;
 }
 
 function sentence(one, party) {
@@ -46,6 +46,7 @@ function sentence(one, party) {
     const held = party ? `; held longest by ${who(party)}, ${words(party.phase)} for ${age(party.phase_seconds)}` : "";
     return `pool ${one.pool}: ${one.waiter || "a client"} waited ${age(one.waited_seconds)}${more}${held}:`;
   }
+  if (one.term) return `${one.term.lease}, held by ${one.term.holder}${one.reason ? `: ${one.reason}` : ""}`;
   const where = one.kind === "foreign" ? "not poolguard's" : `pool ${one.pool}`;
   if (!party) return where;
   const rule = one.rule ? `, rule ${one.rule}` : "";
@@ -58,6 +59,7 @@ function details(one, party) {
     ["what it looks like", words(one.classification)],
     ["id", one.id],
     ["done by", one.actor],
+    ["term", one.term && `token ${one.term.token}, would still have run for ${age(one.term.ran_on_seconds)}`],
     ["transaction", party && `${party.id}, backend ${party.backend_pid}, ${party.client_address}, user ${party.user}`],
     ["ages", party && `transaction ${age(party.transaction_seconds)}, server held ${age(party.checkout_seconds)}, ${count(party.statements, "statement")}`],
     ["route", party && Object.entries(party.tags).map(([key, value]) => `${key}=${value}`).join(" ")],

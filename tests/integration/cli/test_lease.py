@@ -58,7 +58,10 @@ def test_force_needs_the_admin_token(sidecar: Sidecar, capsys: Capture) -> None:
         client.acquire("force", holder="one")
     assert lease(sidecar, "release", "force", "--force") == Exit.PROBLEM
     assert "$POOLGUARD_ADMIN_TOKEN" in capsys.readouterr().err
-    assert lease(sidecar, "release", "force", "--force", admin=True) == Exit.OK
+    assert lease(sidecar, "release", "force", "--force", "--reason", "it hangs", admin=True) == Exit.OK
+    (told,) = sidecar.daemon.get("/v1/incidents")["incidents"]
+    assert (told["term"]["lease"], told["reason"]) == ("force", "it hangs")
+    assert told["actor"].endswith("(127.0.0.1)")
     assert sidecar.holder_of("force") is None
     assert lease(sidecar, "release", "force", "--force", admin=True) == Exit.NOT_HELD
 

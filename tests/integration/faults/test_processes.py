@@ -171,14 +171,17 @@ def test_fault_24_a_holder_whose_lease_is_released_by_force_is_fenced_and_told(s
     assert scene.write(term)
     scene.history.note(Forced(name="a", token=term.token, at=boottime()))
     with LeaseClient(pod.url, admin_token=ADMIN_TOKEN) as admin:
-        admin.force_release("a")
+        admin.force_release("a", actor="alice", reason="it hangs")
     assert holder.leader("a") is None
     following = scene.elected(other, within=5.0)
     assert scene.write(following)
     assert not scene.write(term)
     with pytest.raises(LeaseLost):
         holder.renew(term)
-    (told,) = eventually(lambda: pod.daemon.logged("lease released by force"))
-    assert (told["lease"], told["holder"], told["token"]) == ("a", "worker", term.token)
-    assert "127.0.0.1" in told["actor"]
+    (told,) = pod.daemon.get("/v1/incidents")["incidents"]
+    assert (told["kind"], told["outcome"], told["reason"]) == ("lease", "done", "it hangs")
+    assert told["actor"] == "alice (127.0.0.1)"
+    assert (told["term"]["lease"], told["term"]["holder"], told["term"]["token"]) == ("a", "worker", term.token)
+    (logged,) = eventually(lambda: pod.daemon.logged("a lease's term was ended by force"))
+    assert logged["incident_id"] == told["id"]
     scene.judge()

@@ -10,7 +10,7 @@ from poolguard.guard.book import KEPT, NAMED_HOLDERS, STARVATION_SECONDS, STREAM
 from poolguard.guard.clients import ClientKey
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.history import Action, RuleName
-from poolguard.guard.incidents import Incident, IncidentOutcome
+from poolguard.guard.incidents import EndedTerm, Incident, IncidentOutcome
 from poolguard.guard.log_line import message
 from poolguard.pool.state import Refusal
 from tests.support.clock import ManualClock
@@ -138,6 +138,21 @@ def test_a_deadlock_is_an_incident_with_its_parties_and_no_literal(book: Inciden
     assert [party.id for party in incident.holders] == ["1-1", "2-1"]
     assert incident.advice.endswith(' It was about relation "jobs".')
     assert "secret" not in str(incident.as_json())
+
+
+@pytest.mark.parametrize(("done", "outcome"), [(True, "done"), (False, "failed")])
+def test_a_release_by_force_is_an_incident_with_who_why_and_whose(book: IncidentBook, done: bool, outcome: str) -> None:
+    term = EndedTerm(lease="scheduler", holder="pod-1", token=7, ran_on_seconds=12.3456)
+    told = book.lease_forced(term, actor="alice (::1)", reason="it hangs", done=done)
+    assert book.find() == [told]
+    shown = told.as_json()
+    assert (shown["kind"], shown["outcome"], shown["actor"], shown["reason"]) == (
+        "lease",
+        outcome,
+        "alice (::1)",
+        "it hangs",
+    )
+    assert shown["term"] == {"lease": "scheduler", "holder": "pod-1", "token": 7, "ran_on_seconds": 12.346}
 
 
 def test_a_full_queue_is_starvation_too(book: IncidentBook) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from poolguard.guard.digest import MOST_KINDS, Digest
+from poolguard.guard.incidents import EndedTerm
 from tests.unit.guard.test_incidents import INCIDENT
 
 
@@ -16,6 +17,11 @@ def test_another_rule_or_outcome_is_another_kind() -> None:
     digest = Digest()
     for other in (INCIDENT, replace(INCIDENT, rule="other"), replace(INCIDENT, pool="jobs")):
         assert digest.take(other, 0.0, 60.0) == 0
+
+
+def test_each_lease_that_is_released_by_force_is_told() -> None:
+    digest, ended = Digest(), [EndedTerm(lease=name, holder="a", token=1, ran_on_seconds=0.0) for name in "ab"]
+    assert [digest.take(replace(INCIDENT, term=term), 0.0, 60.0) for term in ended] == [0, 0]
 
 
 def test_without_a_pause_each_is_told() -> None:

@@ -59,6 +59,8 @@ def test_json_has_exactly_these_fields() -> None:
         "outcome",
         "outcome_seconds",
         "actor",
+        "reason",
+        "term",
         "threshold",
         "matched",
         "also_matched",

@@ -6,7 +6,7 @@ import pytest
 
 from poolguard.guard.evidence import party_of
 from poolguard.guard.history import Action
-from poolguard.guard.incidents import IncidentKind, IncidentOutcome
+from poolguard.guard.incidents import EndedTerm, IncidentKind, IncidentOutcome
 from poolguard.guard.log_line import WHOLE, facts, message
 from tests.unit.guard.builders import idle
 from tests.unit.guard.test_incidents import INCIDENT
@@ -34,6 +34,15 @@ def test_every_outcome_has_its_own_message_whatever_the_action(outcome: Incident
 
 def test_a_deadlock_was_no_action_of_ours() -> None:
     assert message(replace(INCIDENT, kind=IncidentKind.DEADLOCK, action=None)).startswith("a deadlock: ")
+
+
+def test_a_lease_that_was_released_by_force_is_named_with_its_holder_and_the_reason() -> None:
+    term = EndedTerm(lease="scheduler", holder="pod-1", token=7, ran_on_seconds=1.0)
+    incident = replace(INCIDENT, kind=IncidentKind.LEASE, action=None, transaction=None, term=term, reason="it hangs")
+    assert message(incident) == "a lease's term was ended by force"
+    assert "did not say" in message(replace(incident, outcome=IncidentOutcome.FAILED))
+    told = facts(incident)
+    assert [told[key] for key in ("lease", "holder", "token", "reason")] == ["scheduler", "pod-1", 7, "it hangs"]
 
 
 def test_it_names_the_culprit_and_the_advice_before_the_whole_record() -> None:

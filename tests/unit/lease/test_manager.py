@@ -1,7 +1,6 @@
 """The service: what callers are told, what is believed, counted and logged, over a store that can misbehave."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,7 +16,7 @@ from poolguard.core.errors import (
 )
 from poolguard.lease import book as book_module
 from poolguard.lease.counters import LostReason, RenewFailure
-from poolguard.lease.manager import LeaseManager
+from poolguard.lease.manager import ByForce, LeaseManager
 from poolguard.lease.terms import TermKey
 from poolguard.settings.model import Leases
 from tests.support.clock import ManualClock
@@ -225,19 +224,35 @@ async def test_a_stranger_can_not_end_trust_by_guessing(manager: LeaseManager) -
     assert leads(manager, term)
 
 
-async def test_force_release_frees_and_is_logged_with_who_did_it(
-    manager: LeaseManager, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_force_release_frees_and_tells_who_did_it_to_whom(manager: LeaseManager) -> None:
+    told: list[ByForce] = []
+    manager.on_forced.append(told.append)
     term = await hold(manager)
-    with caplog.at_level(logging.WARNING):
-        await manager.force_release("a", actor="admin at ::1")
+    await manager.force_release("a", actor="alice (::1)", reason="hangs")
     assert not leads(manager, term)
     assert manager.counters.lost[LostReason.FORCED] == 1
-    (record,) = [record for record in caplog.records if record.message == "lease released by force"]
-    assert record.__dict__["actor"] == "admin at ::1"
+    (by_force,) = told
+    assert (by_force.actor, by_force.reason, by_force.done) == ("alice (::1)", "hangs", True)
+    assert (by_force.was.name, by_force.was.holder, by_force.was.token) == ("a", "pod-1", term.token)
     with pytest.raises(LeaseNotFound):
-        await manager.force_release("a", actor="admin at ::1")
+        await manager.force_release("a", actor="alice (::1)")
+    assert told == [by_force]
     assert (await manager.acquire(wish(request_id="r2"))).standing.row.token > term.token
+
+
+async def test_force_release_without_an_answer_is_told_as_not_done(manager: LeaseManager, store: TableStore) -> None:
+    told: list[ByForce] = []
+    manager.on_forced.append(told.append)
+    await hold(manager)
+
+    def no_answer(call: str) -> None:
+        if call == "release":
+            raise LeaseUnknown("no answer")
+
+    store.before_doing = no_answer
+    with pytest.raises(LeaseUnknown):
+        await manager.force_release("a", actor="alice (::1)")
+    assert [(by_force.was.holder, by_force.done) for by_force in told] == [("pod-1", False)]
 
 
 async def test_get_and_list(manager: LeaseManager, clock: ManualClock) -> None:

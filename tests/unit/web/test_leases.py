@@ -179,6 +179,13 @@ async def test_force_release_needs_the_admin_token(client: Client, admin_token: 
         assert "admin_token" in (await answer.json())["hint"]
 
 
+@pytest.mark.parametrize("query", ["actor=", "actor=" + "a" * 65, "reason=%0a", "reason=" + "a" * 501, "why=so"])
+async def test_what_is_told_of_a_force_release_has_limits(client: Client, store: TableStore, query: str) -> None:
+    async with client.delete(f"/v1/admin/leases/a?{query}", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+        assert answer.status == 400
+    assert store.calls == []
+
+
 async def test_slots_are_leases_of_their_own(client: Client) -> None:
     names = []
     for number in range(3):
