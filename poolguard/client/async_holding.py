@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from poolguard.client.candidate import Candidate, runs_for
+from poolguard.client.candidate import RELEASE_SECONDS, Candidate, attempt, runs_for
 from poolguard.client.holding import default_holder
 from poolguard.client.term import Term, attempt_seconds, renew_after, retry_after
 from poolguard.core.errors import LeaseLost, PoolguardError
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Outcome = Term | PoolguardError | None
-
-_RELEASE_SECONDS: Final = 2.0
 
 
 class AsyncHolding:
@@ -46,8 +44,10 @@ class AsyncHolding:
         self.holder: Final = holder or default_holder()
         self.ttl_seconds: Final = ttl_seconds
         self._client: Final = client.another()
+        self._acquire: Final = partial(
+            self._client.acquire, name, holder=self.holder, ttl_seconds=ttl_seconds, metadata=metadata, slots=slots
+        )
         self._wait_seconds: Final = wait_seconds
-        self._metadata: Final = metadata
         self._slots: Final = slots
         self._term: Term | None = None
         self._lost = False
@@ -79,7 +79,7 @@ class AsyncHolding:
     async def _campaign(self) -> Term:
         candidate = Candidate()
         while True:
-            outcome = await self._in_thread(self._attempt, candidate.request_id)
+            outcome = await self._in_thread(partial(attempt, self._acquire), candidate.request_id)
             assert outcome is not None, "an attempt has an outcome"
             pause = candidate.weigh(outcome)
             if pause is None:
@@ -102,19 +102,6 @@ class AsyncHolding:
         except PoolguardError as error:
             return error
         return None
-
-    def _attempt(self, request_id: str) -> Outcome:
-        try:
-            return self._client.acquire(
-                self.name,
-                holder=self.holder,
-                ttl_seconds=self.ttl_seconds,
-                request_id=request_id,
-                metadata=self._metadata,
-                slots=self._slots,
-            )
-        except PoolguardError as error:
-            return error
 
     def _give_back(self, attempt: "asyncio.Future[Outcome]") -> None:
         outcome = attempt.result()
@@ -186,5 +173,5 @@ class AsyncHolding:
     def _release(self) -> None:
         if self._term is not None:
             with suppress(PoolguardError):
-                self._client.release(self._term, timeout=_RELEASE_SECONDS)
+                self._client.release(self._term, timeout=RELEASE_SECONDS)
         self._client.close()

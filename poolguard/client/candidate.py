@@ -11,6 +11,8 @@ from poolguard.core.errors import LeaseHeld, LeaseHeldOff, LeaseLost, LeaseUnava
 UNANSWERED_PAUSE_SECONDS: Final = 0.5
 """After an attempt that poolguard could not carry out, give or take a half."""
 SPREAD_SECONDS: Final = 0.02
+RELEASE_SECONDS: Final = 2.0
+"""For giving back a term at the end: whoever leaves waits no longer."""
 _CHANCE: Final = random.SystemRandom().random
 
 
@@ -19,6 +21,14 @@ def runs_for(outcome: Term | PoolguardError) -> float | None:
     if isinstance(outcome, LeaseHeld) and not isinstance(outcome, LeaseLost | LeaseHeldOff):
         return outcome.valid_for_ms / 1000
     return None
+
+
+def attempt(acquire: Callable[..., Term], request_id: str) -> Term | PoolguardError:
+    """What came of one attempt under *request_id*: the term, or why there is none."""
+    try:
+        return acquire(request_id=request_id)
+    except PoolguardError as error:
+        return error
 
 
 class Candidate:

@@ -5,17 +5,16 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from poolguard.client.candidate import Candidate, runs_for
+from poolguard.client.candidate import RELEASE_SECONDS, Candidate, attempt, runs_for
 from poolguard.client.term import Term, attempt_seconds, boottime, renew_after, retry_after
 from poolguard.core.errors import LeaseLost, LeaseUnavailable, PoolguardError
 
 if TYPE_CHECKING:
     from poolguard.client.client import LeaseClient
-
-_RELEASE_SECONDS: Final = 2.0
 
 
 def default_holder() -> str:
@@ -49,8 +48,10 @@ class Holding:
         self.lost: Final = threading.Event()
         """Set once the term must no longer be relied on, at the latest in the moment in which trust runs out."""
         self._client: Final = client.another()
+        self._acquire: Final = partial(
+            self._client.acquire, name, holder=self.holder, ttl_seconds=ttl_seconds, metadata=metadata, slots=slots
+        )
         self._wait_seconds: Final = wait_seconds
-        self._metadata: Final = metadata
         self._slots: Final = slots
         self._on_change: Final = on_change or (lambda _: None)
         self._leave: Final = threading.Event()
@@ -81,7 +82,7 @@ class Holding:
     def _campaign(self, deadline: float | None) -> Term:
         candidate = Candidate()
         while True:
-            outcome = self._attempt(candidate.request_id)
+            outcome = attempt(self._acquire, candidate.request_id)
             pause = candidate.weigh(outcome)
             if pause is None:
                 assert isinstance(outcome, Term), "elected without a term"
@@ -102,19 +103,6 @@ class Holding:
         except PoolguardError:
             return False
         return True
-
-    def _attempt(self, request_id: str) -> Term | PoolguardError:
-        try:
-            return self._client.acquire(
-                self.name,
-                holder=self.holder,
-                ttl_seconds=self.ttl_seconds,
-                request_id=request_id,
-                metadata=self._metadata,
-                slots=self._slots,
-            )
-        except PoolguardError as error:
-            return error
 
     # Within
 
@@ -190,5 +178,5 @@ class Holding:
         self.lost.set()
         if self._term is not None:
             with suppress(PoolguardError):
-                self._client.release(self._term, timeout=_RELEASE_SECONDS)
+                self._client.release(self._term, timeout=RELEASE_SECONDS)
         self._client.close()

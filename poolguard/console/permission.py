@@ -8,9 +8,9 @@ token it is for clients on this machine.
 from typing import Final
 
 from poolguard.core.errors import NotAllowed
+from poolguard.core.loopback import is_loopback
 from poolguard.core.secret import same
 from poolguard.relay.bound import ADMIN_PARAMETER
-from poolguard.settings.check import is_loopback
 from poolguard.wire.startup import Startup
 
 _HOW: Final = f"Connect with options='-c {ADMIN_PARAMETER}=TOKEN' (PGOPTIONS), with auth.admin_token of the settings."

@@ -7,6 +7,7 @@ Pure: no I/O, no clock reading, no logging. Imports nothing else of poolguard's.
 - `by_text`: what is worked out of a text, remembered.
 - `clock`: the protocol through which time comes in.
 - `histogram`: counts by upper bound, cheap to feed.
+- `loopback`: which addresses only this machine can reach.
 - `secret`: secrets compared.
 - `units`: durations and sizes, as people write them.
 """

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from poolguard.core.errors import InvalidLease
+from poolguard.core.loopback import is_loopback
 
 Proof = Callable[[], Awaitable[bool]]
 """Says whether the application lives now. It takes CHECK_SECONDS at most, and raises nothing."""
@@ -56,7 +56,7 @@ def of_url(url: object) -> Proof:
         host, port = parts.hostname or "", parts.port or 80
     except ValueError:
         raise InvalidLease("checkUrl has no valid port or address") from None
-    if parts.scheme != "http" or not _is_loopback(host) or parts.username is not None or not text.isascii():
+    if parts.scheme != "http" or not is_loopback(host) or parts.username is not None or not text.isascii():
         raise InvalidLease(
             "checkUrl must be http:// to localhost, 127.0.0.1 or [::1]", hint="Such as http://127.0.0.1:8080/healthz."
         )
@@ -71,15 +71,6 @@ def of_url(url: object) -> Proof:
             return False
 
     return alive
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _answers(host: str, port: int, request: bytes) -> bool:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 
+from poolguard.core.loopback import is_loopback
 from poolguard.settings.model import AuthMethod, PoolMode, Settings
 from poolguard.settings.policies import LADDERS, Policy
 from poolguard.settings.problems import Path, did_you_mean
@@ -42,14 +42,6 @@ def find_problems(settings: Settings) -> list[Finding]:
 def find_warnings(settings: Settings) -> list[Finding]:
     """What works and may surprise. Shown by check-config and logged at start."""
     return [*_connections(settings), *_open_control(settings), *_useless(settings)]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a listener on *host*. Of names, only localhost is trusted."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

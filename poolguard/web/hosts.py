@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from poolguard.core.errors import ClientViolation
+from poolguard.core.loopback import is_loopback
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
 
@@ -49,7 +50,7 @@ class OwnNames:
         own = {self.listen_host.lower(), *(extra.lower() for extra in self.extra)}
         if name in own or name in LOOPBACK_NAMES or name.endswith(".localhost") or _is_address(name):
             return True
-        exposed = not _is_loopback(self.listen_host)
+        exposed = not is_loopback(self.listen_host) and self.listen_host.lower() not in LOOPBACK_NAMES
         return exposed and ("." not in name or name.endswith(PRIVATE_SUFFIXES))
 
 
@@ -59,10 +60,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() in LOOPBACK_NAMES

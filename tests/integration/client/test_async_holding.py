@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from poolguard.client import Term
 from poolguard.core.errors import LeaseLost
 from tests.support.eventually import eventually_async
 from tests.support.sidecars import Sidecar
@@ -68,13 +69,13 @@ async def test_what_a_cancelled_contender_still_gets_is_given_back(
 ) -> None:
     holding = sidecar.client().hold_async("async-late", holder="one")
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
-    real = holding._attempt
+    real = holding._acquire
 
-    def attempt(request_id: str) -> object:
+    def acquire(request_id: str) -> Term:
         loop.call_soon_threadsafe(asked.set)
-        return real(request_id)
+        return real(request_id=request_id)
 
-    monkeypatch.setattr(holding, "_attempt", attempt)
+    monkeypatch.setattr(holding, "_acquire", acquire)
     entering = asyncio.create_task(holding.__aenter__())
     await asked.wait()
     entering.cancel()

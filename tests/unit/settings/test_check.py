@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from poolguard.settings.check import find_problems, find_warnings, is_loopback
+from poolguard.settings.check import find_problems, find_warnings
 from poolguard.settings.model import (
     Auth,
     AuthMethod,
@@ -21,16 +21,6 @@ from poolguard.settings.model import (
 from poolguard.settings.policies import Policy
 
 USERS = {"a": User(password="x")}
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"])
-def test_loopback_is_known(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "db", "localhost.evil.example", "127.0.0.1.nip.io"])
-def test_everything_else_is_not_loopback(host: str) -> None:
-    assert not is_loopback(host)
 
 
 def test_the_defaults_have_no_problem_and_no_warning() -> None:
