@@ -106,7 +106,14 @@ def test_counters_are_asked_for_their_growth(title: str, expression: str) -> Non
 
 def test_rows_are_those_of_the_operator_s_questions() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Who is holding the pool?", "Waits", "Guard", "Leases", "Relay and process"]
+    assert rows == [
+        "Who is holding the pool?",
+        "Waits",
+        "Guard",
+        "Locks, errors and applications",
+        "Leases",
+        "Relay and process",
+    ]
 
 
 def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:

@@ -280,6 +280,14 @@ def test_pod_monitor_of_sidecars_selects_the_application_s_pods(chart: Chart) ->
     assert documents["PodMonitor", "shop-poolguard"]["spec"]["selector"]["matchLabels"] == {"app": "shop"}
 
 
+def test_alert_rules_come_whole_and_with_the_labels_that_prometheus_looks_for(chart: Chart) -> None:
+    assert ("PrometheusRule", "shop-poolguard") not in chart.render(DEPLOYMENT)
+    values = DEPLOYMENT | {"prometheusRule": {"enabled": True, "labels": {"release": "prom"}}}
+    found = chart.render(values)["PrometheusRule", "shop-poolguard"]
+    assert found["metadata"]["labels"]["release"] == "prom"
+    assert found["spec"] == yaml.safe_load((CHART / "rules" / "poolguard.yaml").read_text())
+
+
 def test_dashboard_comes_whole_and_with_the_label_that_grafana_looks_for(chart: Chart) -> None:
     found = chart.render(SIDECAR | {"dashboard": {"enabled": True}})["ConfigMap", "shop-poolguard-dashboard"]
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
