@@ -48,6 +48,7 @@ from poolguard.web.app import control_app, metrics_app
 from poolguard.web.elections import election_routes
 from poolguard.web.elector import elector_app
 from poolguard.web.hosts import OwnNames
+from poolguard.web.kubernetes import KubernetesEvents
 from poolguard.web.leases import lease_routes
 from poolguard.web.readiness import LeaseStore as LeaseState
 from poolguard.web.server import WebServer
@@ -125,11 +126,15 @@ class House:
         self.campaigns: Final = Campaigns(self.leases, self.clock) if self.leases is not None else None
         self.relay.console = self.console = self._make_console()
         self.webhook: Final = Webhook(self.book, self.clock, lambda: self.in_force.settings.incidents.webhook)
+        self.kubernetes: Final = KubernetesEvents(
+            self.book, self.clock, lambda: self.in_force.settings.incidents.kubernetes, environ
+        )
         self.control: Final = self._make_control(settings)
         self.metrics: Final = self._make_metrics(settings)
         parts: list[Service] = [
             self.loop_lag,
             self.webhook,
+            self.kubernetes,
             self.console,
             self.relay,
             self.guard,
@@ -312,6 +317,7 @@ class House:
                 relay=self.relay.counters,
                 guard=self.guard.counters,
                 webhook=self.webhook.counters,
+                kubernetes=self.kubernetes.counters,
                 leases=self.leases.counters if self.leases is not None else None,
                 foreign=self.foreign.counters if self.foreign is not None else None,
                 locks=self.locks if self.observer is not None else None,

@@ -50,8 +50,8 @@ class GuardCounters:
         """Policies whose budget withheld something in the latest sweep."""
 
 
-class WebhookCounters:
-    """What became of incidents that somebody wants to be sent."""
+class CourierCounters:
+    """What became of incidents that somebody outside wants to be told."""
 
     def __init__(self) -> None:
         self.sent = 0

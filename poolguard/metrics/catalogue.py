@@ -265,6 +265,11 @@ WEBHOOK: Final = _counter(
     "Incidents for the webhook: sent, repeats (one like it was sent), failed (given up), missed (queue full).",
     "outcome",
 )
+KUBERNETES_EVENTS: Final = _counter(
+    "poolguard_kubernetes_events_total",
+    "Incidents for Kubernetes Events: sent, repeats (one like it was), failed (given up), missed (queue full).",
+    "outcome",
+)
 GUARD_SWEEP_FAILURES: Final = _counter(
     "poolguard_guard_sweep_failures_total", "Passes of the guard that failed: each is a bug, and is in the log."
 )

@@ -14,10 +14,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from poolguard.core.histogram import Histogram
-from poolguard.metrics.catalogue import CATALOGUE, LOOP_BLOCKS, LOOP_LAG, Metric
+from poolguard.metrics.catalogue import CATALOGUE, KUBERNETES_EVENTS, LOOP_BLOCKS, LOOP_LAG, WEBHOOK, Metric
 from poolguard.metrics.client_readings import client_readings
 from poolguard.metrics.error_readings import error_readings
-from poolguard.metrics.guard_readings import foreign_readings, guard_readings, webhook_readings
+from poolguard.metrics.guard_readings import courier_readings, foreign_readings, guard_readings
 from poolguard.metrics.lease_readings import lease_readings
 from poolguard.metrics.lock_readings import lock_readings
 from poolguard.metrics.pool_readings import ledger_readings, pool_readings
@@ -63,7 +63,9 @@ class PoolguardCollector:
         if sources.foreign is not None:
             parts.append(foreign_readings(sources.foreign, sources.settings.settings))
         if sources.webhook is not None:
-            parts.append(webhook_readings(sources.webhook))
+            parts.append(courier_readings(WEBHOOK, sources.webhook))
+        if sources.kubernetes is not None:
+            parts.append(courier_readings(KUBERNETES_EVENTS, sources.kubernetes))
         if sources.leases is not None:
             parts.append(lease_readings(sources.leases))
         if sources.clients is not None:

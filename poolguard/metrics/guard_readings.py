@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from poolguard.guard.counters import GuardCounters, Resolution, WebhookCounters
+from poolguard.guard.counters import CourierCounters, GuardCounters, Resolution
 from poolguard.guard.exemptions import Spared
 from poolguard.guard.history import Action
 from poolguard.ledger.hands import Outcome
@@ -59,10 +59,10 @@ def foreign_readings(foreign: GuardCounters, settings: Settings) -> Iterator[Rea
         yield Reading(c.FOREIGN_ACTIONS, labels, number)
 
 
-def webhook_readings(webhook: WebhookCounters) -> Iterator[Reading]:
-    """What became of incidents that are sent."""
+def courier_readings(metric: c.Metric, courier: CourierCounters) -> Iterator[Reading]:
+    """What became of incidents that are told outside."""
     for outcome in ("sent", "repeats", "failed", "missed"):
-        yield Reading(c.WEBHOOK, (outcome,), getattr(webhook, outcome))
+        yield Reading(metric, (outcome,), getattr(courier, outcome))
 
 
 def possible_actions(settings: Settings) -> Iterator[tuple[str, str, str, str]]:

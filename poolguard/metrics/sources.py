@@ -7,7 +7,7 @@ from enum import StrEnum
 from poolguard.core.clock import Clock
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
 from poolguard.guard.clients import ClientBook
-from poolguard.guard.counters import GuardCounters, WebhookCounters
+from poolguard.guard.counters import CourierCounters, GuardCounters
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.locks.state import LockState
 from poolguard.lease.counters import LeaseCounters
@@ -54,7 +54,8 @@ class Sources:
     settings: SettingsInForce
     relay: RelayCounters | None = None
     guard: GuardCounters | None = None
-    webhook: WebhookCounters | None = None
+    webhook: CourierCounters | None = None
+    kubernetes: CourierCounters | None = None
     leases: LeaseCounters | None = None
     foreign: GuardCounters | None = None
     """What was done to lock holders that are not ours."""

@@ -292,11 +292,22 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesEvents:
+    """Events on the pod, for what ended something and for pools that were exhausted."""
+
+    __pydantic_config__: ClassVar = FORBID
+    enabled: bool = False
+    timeout: Annotated[Seconds, Field(gt=0, le=60)] = 5.0
+    repeat_after: Seconds = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incidents:
     """Who is told of incidents, besides the log and the API."""
 
     __pydantic_config__: ClassVar = FORBID
     webhook: Webhook = field(default_factory=Webhook)
+    kubernetes: KubernetesEvents = field(default_factory=KubernetesEvents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,6 +196,12 @@ WORDS: Final[Mapping[str, str]] = {
         "An incident like one that was sent (same rule, action, outcome, application, statement) is sent again only "
         "after so long, with the number of those between. 0s: each is sent."
     ),
+    "incidents.kubernetes.enabled": (
+        "Whether what ended something, and exhausted pools, are Events on the pod. Needs a token that may create and "
+        "patch events, and POD_NAME, POD_NAMESPACE, POD_UID."
+    ),
+    "incidents.kubernetes.timeout": "How long the API server may take to answer.",
+    "incidents.kubernetes.repeat_after": "One like it is only counted for so long; then its Event's series grows.",
     "privacy.statement_text": (
         "Whether statements are shown, without their literals. false: by their fingerprints alone, in incidents, logs, "
         "errors of poolguard's own, HTTP and console. Rules and lanes still look at texts."

@@ -30,7 +30,10 @@ long answers are rendered in slices. Answers hold fingerprints of statements, ne
 - `sessions`: handlers of sessions.
 - `transactions`: handlers of transactions, and of what a person does to them.
 - `incidents`: handlers of incidents.
-- `webhook`: incidents sent to somebody.
+- `courier`: incidents carried to somebody outside: queue, repeats, attempts.
+- `webhook`: by POST, signed.
+- `kubernetes`: as Events on the pod.
+- `kubernetes_event`: what such an Event says. Pure.
 - `locks`: handlers of the lock graph.
 - `clients`: handlers of client processes, and the probe of one.
 - `errors_seen`: handlers of deadlocks and duplicate keys.

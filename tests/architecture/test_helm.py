@@ -4,6 +4,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import yaml
@@ -246,6 +247,7 @@ def test_plain_sidecar_outlives_the_application_for_a_moment(parent: Chart, tmp_
         (SIDECAR | {"sidecars": {}}, "sidecars"),
         (SIDECAR | {"podMonitor": {"enabled": True}}, "podMonitor.podSelector is empty"),
         (DEPLOYMENT | {"networkPolicy": {"enabled": True}}, "networkPolicy.clients is empty"),
+        (SIDECAR | {"kubernetesEvents": {"enabled": True}}, "kubernetesEvents.serviceAccountName is empty"),
     ],
 )
 def test_what_can_not_work_is_refused_with_the_value_to_set(chart: Chart, values: Json, said: str) -> None:
@@ -264,6 +266,44 @@ def test_a_refused_password_is_not_repeated(chart: Chart) -> None:
 
 
 # Sight
+
+
+POD: Final = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
+
+
+def names_of_the_pod(container: Json) -> dict[str, str]:
+    env = {item["name"]: item.get("valueFrom", {}).get("fieldRef", {}) for item in container["env"]}
+    return {name: env.get(name, {}).get("fieldPath") for name in POD}
+
+
+def test_events_are_granted_to_the_pod_s_account_and_nothing_else_is(chart: Chart) -> None:
+    documents = chart.render(DEPLOYMENT | {"kubernetesEvents": {"enabled": True}})
+    role = documents["Role", "shop-poolguard-events"]
+    assert role["rules"] == [{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}]
+    binding = documents["RoleBinding", "shop-poolguard-events"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    spec = documents["Deployment", "shop-poolguard"]["spec"]["template"]["spec"]
+    (subject,) = binding["subjects"]
+    assert (subject["name"], subject["namespace"]) == (spec["serviceAccountName"], "default")
+    assert spec["automountServiceAccountToken"] is True
+    assert names_of_the_pod(deployed(documents)) == POD
+    assert settings_in(documents, "shop-poolguard").settings.incidents.kubernetes.enabled
+    assert_no_privilege(deployed(documents))
+
+
+def test_a_sidecar_s_events_are_granted_to_the_application_s_account(parent: Chart) -> None:
+    events = {"enabled": True, "serviceAccountName": "shop"}
+    documents = parent.render({"poolguard": SIDECAR | {"kubernetesEvents": events}})
+    (subject,) = documents["RoleBinding", "shop-poolguard-events"]["subjects"]
+    assert subject["name"] == "shop"
+    sidecar, *_ = containers(documents["Deployment", "shop"])
+    assert names_of_the_pod(sidecar) == POD
+
+
+def test_without_events_nothing_is_granted(chart: Chart) -> None:
+    documents = chart.render(DEPLOYMENT)
+    assert {kind for kind, _ in documents} == {"ConfigMap", "Deployment", "Service", "ServiceAccount"}
+    assert not settings_in(documents, "shop-poolguard").settings.incidents.kubernetes.enabled
 
 
 def test_pod_monitor_selects_the_pods_by_their_metrics_port(chart: Chart) -> None:

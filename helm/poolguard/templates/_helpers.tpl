@@ -104,5 +104,8 @@ true
 {{- end -}}
 {{- $_ := set $base "auth" (dict "method" "scram-sha-256" "users" $users) -}}
 {{- end -}}
+{{- if .Values.kubernetesEvents.enabled -}}
+{{- $_ := set $base "incidents" (dict "kubernetes" (dict "enabled" true)) -}}
+{{- end -}}
 {{- mergeOverwrite $base (deepCopy .Values.settings) | toYaml -}}
 {{- end -}}

@@ -64,6 +64,15 @@ env:
         name: {{ . }}
         key: {{ $.Values.adminToken.secretKey }}
   {{- end }}
+  {{- if $.Values.kubernetesEvents.enabled }}
+  # Which pod the Events are about.
+  - name: POD_NAME
+    valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  - name: POD_NAMESPACE
+    valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+  - name: POD_UID
+    valueFrom: {fieldRef: {fieldPath: metadata.uid}}
+  {{- end }}
   {{- with $.Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
 from poolguard.guard.clients import ClientBook, ClientKey
-from poolguard.guard.counters import GuardCounters, WebhookCounters
+from poolguard.guard.counters import CourierCounters, GuardCounters
 from poolguard.guard.errors import ErrorBook
 from poolguard.guard.locks.state import LockState
 from poolguard.lease.counters import LeaseCounters, LeaseView
@@ -59,7 +59,8 @@ def everything(*pools: PoolSnapshot) -> Sources:
         foreign=foreign,
         relay=relay,
         guard=GuardCounters(),
-        webhook=WebhookCounters(),
+        webhook=CourierCounters(),
+        kubernetes=CourierCounters(),
         leases=LeaseCounters(lambda: [lease()]),
         loop_blocks={"poolguard/relay/pipe.py walk": 1},
         locks=LockState(),
