@@ -43,6 +43,7 @@ def party_of(transaction: Transaction, *, statements: Sequence[bytes] | None = N
         wrote=traits.wrote,
         savepoint=traits.savepoint,
         isolation=traits.isolation,
+        sets=tuple(dict.fromkeys(fingerprint(sql) for sql in transaction.sets)),
         statement_classes=tuple(sorted(traits.classes)),
         lifted_timeouts=tuple(sorted(traits.lifted)),
         blocking=transaction.blocking,

@@ -113,6 +113,8 @@ class Party:
     isolation: str = ""
     statement_classes: tuple[str, ...] = ()
     """Of all its statements that are known."""
+    sets: tuple[Fingerprint, ...] = ()
+    """The latest SETs that keep its server, because PostgreSQL does not report what they set; each once."""
     lifted_timeouts: tuple[str, ...] = ()
     """PostgreSQL's timeouts that the client has set to 0."""
     blocking: int = 0
@@ -122,7 +124,11 @@ class Party:
 
     def without_text(self) -> "Party":
         """The same, where statements' texts are not to be shown."""
-        return replace(self, fingerprints=tuple(one.without_text() for one in self.fingerprints))
+        return replace(
+            self,
+            fingerprints=tuple(one.without_text() for one in self.fingerprints),
+            sets=tuple(one.without_text() for one in self.sets),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,9 @@ ADVICE: Final[Mapping[Classification, str]] = {
     "such clients a pool of their own.",
     Classification.LEAKS_HOLD_POOL: "Most holders sit idle in a transaction: fix the leak that the oldest holder "
     "shows; a larger pool would only fill later.",
-    Classification.PINS_HOLD_POOL: "Most holders are pinned by session state: give such clients a pool of their own, "
-    "or a pool in which each of them has a server.",
+    Classification.PINS_HOLD_POOL: "Most holders are pinned by session state (pin tells by what; sets, by which SET): "
+    "take it out of the application, set parameters for the role instead (ALTER ROLE ... SET), or give such clients a "
+    "pool in which each of them has a server.",
     Classification.WORK_HOLDS_POOL: "The holders are working: make their statements faster, or raise the pool's size "
     "as far as PostgreSQL has room for it.",
     Classification.LOCKS_HOLD_POOL: "Most holders wait for a lock: GET /v1/locks names who has it, at the root of the "

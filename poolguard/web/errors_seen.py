@@ -25,17 +25,22 @@ async def list_errors(request: web.Request) -> web.Response:
                 for pair, number in errors.pairs.most_common()
             ],
             "duplicate_keys": [
-                {**dict(zip(_DUPLICATE, key, strict=True)), "total": number, "latest": _offence(errors.latest.get(key))}
+                {
+                    **dict(zip(_DUPLICATE, key, strict=True)),
+                    "total": number,
+                    "latest": _offence(errors.latest.get(key), shows_text=sources.shows_text),
+                }
                 for key, number in errors.duplicates.most_common()
             ],
         }
     )
 
 
-def _offence(offence: Offence | None) -> dict[str, object] | None:
+def _offence(offence: Offence | None, *, shows_text: bool) -> dict[str, object] | None:
     if offence is None:
         return None
-    statement = _statement({offence.statement.id: offence.statement.text}, offence.statement.id)
+    name, text = offence.statement
+    statement = _statement({name: text} if shows_text else {}, name)
     return {"application_name": offence.application_name, "statement": statement, "tags": offence.tags}
 
 

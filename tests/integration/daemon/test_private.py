@@ -59,6 +59,8 @@ def test_nothing_shows_the_text_of_a_statement(daemon: Daemon) -> None:
     """supervision 6: the option to omit text entirely."""
     known = fingerprint(update(1).encode()).id
     told = [*deadlock(daemon)]
+    (duplicate,) = run_all(daemon.conninfo("app"), f"INSERT INTO job (id, {CANARY}) VALUES (1, 1)")
+    assert isinstance(duplicate, psycopg.errors.UniqueViolation)
     with daemon.connect("app", application_name="leaky") as leak, ThreadPoolExecutor(1) as threads:
         leak.execute(update(1))
         waiter = threads.submit(run_all, daemon.conninfo("app"), update(1))

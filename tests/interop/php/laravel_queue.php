@@ -124,3 +124,4 @@ tell('ready');
 told_to_go_on();
 $exit = $worker->daemon('default', 'default', $options);
 tell('ended', ['exit' => $exit, 'failed' => $failed, 'reported' => $errors->reported, 'pop' => $pop]);
+told_to_go_on(); // still connected

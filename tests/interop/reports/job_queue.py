@@ -27,13 +27,14 @@ DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = ''100ms''',
 
 
 def play(stage: Stage) -> None:
-    """Blocking pops; the same in a lane; SKIP LOCKED on a small pool; a pop that hangs; a pop that finds no server."""
+    """Blocking pops; the same in a lane; SKIP LOCKED on a small pool; a pop that hangs; a pop that finds no server; SET search_path."""
     stage.set_up(SCHEMA)
     _blocking(stage)
     _laned(stage)
     _skip_locked(stage)
     _spared(stage)
     _refused(stage)
+    _pinned(stage)
 
 
 def _php(stage: Stage, role: str, *, pool: str = "jobs", name: str = "laravel-worker", **environ: str) -> Application:
@@ -194,9 +195,10 @@ def _spared(stage: Stage) -> None:
 
 
 def _refused(stage: Stage) -> None:
-    stage.act("5. A worker wants a job, and the pool has no server for two seconds")
+    stage.act("5. A worker wants a job, and the pool has no server for half a second")
     _push(stage, 1)
     stage.change_settings("rollback: 300ms, ", "")
+    stage.change_settings("size: 4, wait_timeout: 2s", "size: 4, wait_timeout: 500ms")
     leaks = [stage.connect("jobs", "laravel-report") for _ in range(4)]
     for leak in leaks:
         leak.execute("BEGIN")
@@ -220,6 +222,30 @@ def _refused(stage: Stage) -> None:
         worker.told("ready")
         worker.go_on()
         _done_once(stage, worker.told("ended"), "the next worker does it")
+
+
+def _pinned(stage: Stage) -> None:
+    stage.act(
+        "6. search_path stands in config/database.php, as in every new application: five workers, one after the other"
+    )
+    workers = [_php(stage, "work", SCHEMA="public") for _ in range(5)]
+    for worker in workers:
+        worker.told("ready")
+        worker.go_on()
+    ended = [worker.told("ended") for worker in workers]
+    refused = [one["reported"][0] for one in ended if one["reported"]]
+    stage.claim("the fifth finds no server, and nobody works", f"{len(refused)} refused", len(refused) == 1)
+    (starved, *_) = stage.incidents(kind="starvation", pool="jobs")
+    holder = starved["holders"][0]
+    stage.quote(
+        "/v1/incidents, kind starvation",
+        lines([f"{holder['application_name']}: {holder['pin']}: {holder['sets'][0]['text']}", starved["advice"]]),
+    )
+    seen = f"{starved['classification']}, {holder['sets'][0]['text']}"
+    stage.claim("the incident says what keeps the servers", seen, seen == "pins_hold_pool, set search_path to ?")
+    pinned = stage.daemon.pool("jobs")["pinned"]
+    stage.quote("/v1/pools/jobs", f"pinned {pinned}")
+    stage.claim("the pool counts them", f"{pinned} pinned", pinned == 4)
 
 
 def _done_once(stage: Stage, ended: dict[str, Any], wanted: str) -> None:

@@ -38,6 +38,13 @@ def test_each_fingerprint_is_shown_once_newest_last_and_without_literals() -> No
     assert "hunter" not in repr(party)
 
 
+def test_what_was_set_and_keeps_the_server_is_shown_once_and_without_its_value() -> None:
+    sets = (b"set search_path to 'tenant_7'", b"SET search_path TO 'tenant_8'", b"set lock_timeout = 5")
+    party = party_of(transaction(sets=sets, phase=Phase.PINNED), statements=())
+    assert [each.text for each in party.sets] == ["set search_path to ?", "set lock_timeout = ?"]
+    assert all(each.text == each.id for each in party.without_text().sets)
+
+
 def test_names_from_clients_are_bounded() -> None:
     party = party_of(transaction(application_name="x" * 10_000, user="y" * 10_000, database="z" * 10_000))
     assert (len(party.application_name), len(party.user), len(party.database)) == (MAX_NAME,) * 3
