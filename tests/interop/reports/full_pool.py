@@ -54,7 +54,7 @@ def _lost(stage: Stage, told: dict[str, Any]) -> int:
 
 def _full_inside(stage: Stage) -> None:
     stage.act("1. Prisma's own pool has nine connections, and nine transactions wait for a webhook")
-    with _start(stage, "inside", most=9, wait="500") as app:
+    with _start(stage, "inside", most=9, wait="1500") as app:
         before = app.told("before")
         stage.claim("before, no message is lost", f"{before['lost']} of {MESSAGES}", not before["lost"])
         app.told("leaked")

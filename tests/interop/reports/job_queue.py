@@ -197,7 +197,7 @@ def _spared(stage: Stage) -> None:
 def _refused(stage: Stage) -> None:
     stage.act("5. A worker wants a job, and the pool has no server for half a second")
     _push(stage, 1)
-    stage.change_settings("rollback: 300ms, ", "")
+    stage.change_settings("rollback: 1s, ", "")
     stage.change_settings("size: 4, wait_timeout: 2s", "size: 4, wait_timeout: 500ms")
     leaks = [stage.connect("jobs", "laravel-report") for _ in range(4)]
     for leak in leaks:
