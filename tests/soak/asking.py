@@ -12,7 +12,7 @@ from typing import Final
 
 from poolguard.client import LeaseClient, Term
 from poolguard.core.errors import PoolguardError
-from tests.soak.noise import Noise, echo
+from tests.soak.noise import Noise, ProcessClock, echo
 from tests.soak.verdict import Figure, quantile
 
 NAME: Final = "saturation"
@@ -27,13 +27,20 @@ class Taken:
     """Milliseconds of each request, and how many failed."""
 
     milliseconds: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+    """For how long poolguard ran meanwhile, in milliseconds of its processor time: what it would take on a processor of
+    its own. Empty where that can't be read."""
     failed: int = 0
 
-    def figures(self, what: str, *, most_p99: float | None, none_failed: bool) -> Iterator[Figure]:
+    def figures(
+        self, what: str, *, most_p99: float | None, none_failed: bool, most_own_p99: float | None = None
+    ) -> Iterator[Figure]:
         """In figures."""
         yield Figure(f"{what}: number", len(self.milliseconds), least=1)
         yield Figure(f"{what}: p50", quantile(self.milliseconds, 0.5), "ms")
         yield Figure(f"{what}: p99", quantile(self.milliseconds, 0.99), "ms", most=most_p99)
+        if self.own:
+            yield Figure(f"{what}: p99 of poolguard's own time", quantile(self.own, 0.99), "ms", most=most_own_p99)
         yield Figure(f"{what}: worst", max(self.milliseconds, default=0.0), "ms")
         yield Figure(f"{what}: failed", self.failed, most=0 if none_failed else None)
 
@@ -65,12 +72,12 @@ class Asking:
 
 
 @contextmanager
-def asking(url: str) -> Iterator[Asking]:
-    """A process that asks the poolguard at *url*, and an echo."""
+def asking(url: str, pid: int) -> Iterator[Asking]:
+    """A process that asks the poolguard at *url*, which is process *pid*, and an echo."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with ours:
-        process = context.Process(target=_serve, args=(url, theirs))
+        process = context.Process(target=_serve, args=(url, pid, theirs))
         process.start()
         theirs.close()
         try:
@@ -81,12 +88,12 @@ def asking(url: str) -> Iterator[Asking]:
             process.kill()
 
 
-def _serve(url: str, orders: Connection) -> None:
+def _serve(url: str, pid: int, orders: Connection) -> None:
     with echo() as noise:
         in_real_time = _in_real_time()
         while (seconds := orders.recv()) is not None:
             noise.milliseconds.clear()
-            renewals, answers = _measure(url, seconds, noise)
+            renewals, answers = _measure(url, ProcessClock.of(pid), seconds, noise)
             orders.send(Measured(renewals, answers, list(noise.milliseconds), in_real_time))
 
 
@@ -99,16 +106,16 @@ def _in_real_time() -> bool:
     return True
 
 
-def _measure(url: str, seconds: float, noise: Noise) -> tuple[Taken, Taken]:
+def _measure(url: str, clock: ProcessClock | None, seconds: float, noise: Noise) -> tuple[Taken, Taken]:
     renewals, answers = Taken(), Taken()
     finished = threading.Event()
     with LeaseClient(url) as client:
         term = client.acquire(NAME, holder="holder", ttl_seconds=TTL)
-        thread = threading.Thread(target=_ask, args=(url, answers, finished), daemon=True)
+        thread = threading.Thread(target=_ask, args=(url, clock, answers, finished), daemon=True)
         thread.start()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            term = _renewed(client, term, renewals)
+            term = _renewed(client, term, clock, renewals)
             noise.ask()
             time.sleep(RENEW_EVERY_SECONDS)
         finished.set()
@@ -117,20 +124,27 @@ def _measure(url: str, seconds: float, noise: Noise) -> tuple[Taken, Taken]:
     return renewals, answers
 
 
-def _renewed(client: LeaseClient, term: Term, taken: Taken) -> Term:
-    began = time.perf_counter()
-    try:
-        term = client.renew(term)
-    except PoolguardError:
-        taken.failed += 1
+@contextmanager
+def _timed(taken: Taken, clock: ProcessClock | None) -> Iterator[None]:
+    began, ran = time.perf_counter(), clock.seconds() if clock is not None else 0.0
+    yield
+    if clock is not None:
+        taken.own.append((clock.seconds() - ran) * 1000)
     taken.milliseconds.append((time.perf_counter() - began) * 1000)
+
+
+def _renewed(client: LeaseClient, term: Term, clock: ProcessClock | None, taken: Taken) -> Term:
+    with _timed(taken, clock):
+        try:
+            return client.renew(term)
+        except PoolguardError:
+            taken.failed += 1
     return term
 
 
-def _ask(url: str, taken: Taken, finished: threading.Event) -> None:
+def _ask(url: str, clock: ProcessClock | None, taken: Taken, finished: threading.Event) -> None:
     with LeaseClient(url) as client:
         while not finished.wait(ASK_EVERY_SECONDS):
-            began = time.perf_counter()
-            shown = client.leader(NAME)
-            taken.milliseconds.append((time.perf_counter() - began) * 1000)
+            with _timed(taken, clock):
+                shown = client.leader(NAME)
             taken.failed += shown is None
