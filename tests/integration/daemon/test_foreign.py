@@ -168,6 +168,21 @@ def test_a_superuser_s_session_is_left_alone_and_named(guarded: Any, people: Dat
             waiting.result(20)
 
 
+def test_a_rule_that_a_reload_brings_counts_at_once(guarded: Any, people: Database, settings: dict[str, Any]) -> None:
+    daemon: Daemon = guarded("pg_signal_backend", "pg_read_all_stats", mode="observe")
+    with somebody(people) as leak:
+        leak.execute(UPDATE)
+        with blocked(daemon) as waiting:
+            (incident,) = eventually(lambda: incidents(daemon, "observed"), within=20)
+            assert incident["mode"] == "observe"
+            assert leak.execute("SELECT 1").fetchone() == (1,)
+            settings["foreign_blockers"]["rules"] = [RULE]
+            daemon.write(settings)
+            waiting.result(30)
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            leak.execute("SELECT 1")
+
+
 def test_a_prepared_transaction_is_named_and_left(guarded: Any, people: Database) -> None:
     daemon: Daemon = guarded("pg_signal_backend", "pg_read_all_stats")
     with somebody(people) as client:
