@@ -12,6 +12,7 @@ from poolguard.guard.case import Case
 from poolguard.guard.incidents import PoolState
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
+from poolguard.settings.expressions import search_for
 from poolguard.settings.matching import Comparison, When, age, number
 
 IDLE: Final = frozenset({Phase.IDLE_IN_TRANSACTION, Phase.FAILED_TRANSACTION})
@@ -300,11 +301,11 @@ def _statements(when: When) -> Iterator[Condition]:
             _since_phase,
         )
     if when.statement is not None:
-        pattern = re.compile(when.statement)
+        found_in = search_for(when.statement)
         yield Condition(
             "statement",
             when.statement,
-            lambda case: pattern.search(case.traits.text) is not None,
+            lambda case: found_in(case.traits.text),
             lambda case: case.traits.text or "none",
             _since_phase,
         )

@@ -142,6 +142,8 @@ class Keeping(Following):
     def freed(self) -> bool:
         """That Query has succeeded; True if nothing pins any more."""
         self.pins -= self.freeing
+        if Pin.LISTEN in self.freeing:
+            self.listens_itself = False
         if Pin.SET not in self.pins:
             self.entry.sets = ()
         self.freeing = frozenset()

@@ -129,6 +129,7 @@ def simple(session: "Talk", server: "Server", sql: bytes, verdict: Verdict) -> b
     if not listener.require(begun, session.listen_again):
         raise Unready(listener, begun)
     session.note(sql)
+    session.frees(verdict.frees, server)
     session.unnamed = server.unnamed = None
     if session.unsynced:
         session.ends_unsynced(server)

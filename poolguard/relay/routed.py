@@ -6,7 +6,6 @@ such a session is walked message by message, off the hot path; once it holds a s
 """
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -23,18 +22,16 @@ from poolguard.relay.server import Server
 from poolguard.relay.session import Session
 from poolguard.relay.state import Surroundings
 from poolguard.relay.statements import Catalogue
+from poolguard.settings.expressions import MOST_CHARACTERS, search_for
 from poolguard.settings.model import PoolMode, Route
 from poolguard.wire.text import classify
-
-LOOKED_AT_BYTES: Final = 4096
-"""How much of a text a route's expression sees."""
 
 
 class Router:
     """The statement routes of one kind of session. A verdict is kept by its text: who repeats it pays once."""
 
     def __init__(self, routes: Iterable[Route], pools: Mapping[str, Pool[Server]]) -> None:
-        self._routes = [(re.compile(route.match.statement or ""), route.pool) for route in routes]
+        self._routes: Final = [(search_for(route.match.statement or ""), route.pool) for route in routes]
         self._pools = pools
         self._verdicts: Final[ByText[str | None]] = ByText(self._judge)
 
@@ -46,8 +43,8 @@ class Router:
     def _judge(self, text: bytes) -> str | None:
         if classify(text).subscribes:
             return None  # what is heard where would depend on channels' names
-        seen = text[:LOOKED_AT_BYTES].decode("utf-8", "replace")
-        return next((pool for pattern, pool in self._routes if pattern.search(seen)), None)
+        seen = text[:MOST_CHARACTERS].decode("utf-8", "replace")
+        return next((pool for found_in, pool in self._routes if found_in(seen)), None)
 
 
 class RoutedSession(LanedSession):

@@ -60,7 +60,8 @@ class Session(Rest):
         """The client has gone."""
         self.fd = -1
         self.around.unread.ends(self)
-        self.leave(vanished=True)
+        if not self.lingers():
+            self.leave(vanished=True)
 
     def eof_received(self) -> bool:
         """Clients never half-close."""

@@ -1,6 +1,7 @@
 """A session that waits: in its pool's queue for a server, or for something of its own to be done."""
 
 import asyncio
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -11,7 +12,7 @@ from poolguard.relay import refusal
 from poolguard.relay.pipe import IDLE, length_at
 from poolguard.relay.server import Server
 from poolguard.relay.state import HUSHED, SERVER_FULL
-from poolguard.relay.talk import Talk
+from poolguard.relay.talk import PATIENCE_SECONDS, Talk
 from poolguard.wire import messages
 
 _QUERY, _CALL = b"QF"
@@ -125,6 +126,22 @@ class Waiting(Talk):
                 self.walk(data)
             elif self.afterwards:
                 self.come_to_rest()
+            self._may_be_over()
+
+    def _may_be_over(self) -> None:
+        if self.held is None and self.transport.is_closing():
+            self.leave(vanished=True)
+
+    def lingers(self) -> bool:
+        """The client has gone; True if it said goodbye behind what is held back, which PostgreSQL would still run.
+
+        What merely waits for a server is given up: nobody is there any more to want it.
+        """
+        held = self.held
+        if self.closed or self.server is None or held is None or not held.endswith(messages.TERMINATE):
+            return False
+        asyncio.get_running_loop().call_later(PATIENCE_SECONDS, partial(self.leave, vanished=True))
+        return True
 
     def _go_on(self) -> None:
         """Take what was held back behind a message that was refused."""
@@ -139,7 +156,7 @@ class Waiting(Talk):
         full = self.held is not None and len(self.held) > self.buffer_limit
         stuck = self.congested & (SERVER_FULL | HUSHED) or (self.congested and self.server is None)
         reading = not (full or stuck)
-        if reading is not self.reading and not self.closed:
+        if reading is not self.reading and not self.closed and not self.transport.is_closing():
             self.reading = reading
             if reading:
                 self.transport.resume_reading()

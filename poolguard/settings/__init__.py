@@ -12,6 +12,7 @@ running poolguard. Values of secrets enter the settings and their hash, and no m
 - `foreign`: those about lock holders that are not poolguard's. Pure.
 - `lanes`: those of lanes. Pure.
 - `matching`: what a rule looks at, and its comparisons. Pure.
+- `expressions`: how much of a text a regular expression may look at. Pure.
 - `kinds`: what settings are made of: durations, sizes, names. Pure.
 - `shape`: which keys the model has where, for suggestions, the schema and the reference.
 - `written`: values as they are written in a file. Pure.

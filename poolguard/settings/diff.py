@@ -16,6 +16,8 @@ class Effect(StrEnum):
 
     LIVE = "live"
     """At once: for the next checkout, sweep, wait or login."""
+    LOGIN = "at the next login"
+    """For the sessions that begin from then on; those that there are stay as they are."""
     DRAIN = "drains the pool"
     """The pool's servers are replaced as they come free; none is torn from its holder."""
     RESTART = "needs a restart"
@@ -30,6 +32,8 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "pools.*.application_name": Effect.DRAIN,
     "listen.clients.tls*": Effect.LIVE,
     "listen.*": Effect.RESTART,
+    "routes*": Effect.LOGIN,
+    "default_pool": Effect.LOGIN,
     "leases.default_ttl": Effect.LIVE,
     "leases.*": Effect.RESTART,
     "observer.*": Effect.RESTART,

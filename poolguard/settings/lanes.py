@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from poolguard.settings.kinds import FORBID, Name, Seconds
-from poolguard.settings.matching import Fingerprints, Pattern
+from poolguard.settings.kinds import FORBID, Expression, Name, Seconds
+from poolguard.settings.matching import Fingerprints
 from poolguard.settings.policies import PolicyMode
 
 MOST_LANES: Final = 20
@@ -19,7 +19,7 @@ class LaneMatch:
 
     __pydantic_config__: ClassVar = FORBID
     fingerprint: Fingerprints = ()
-    statement: Pattern | None = None
+    statement: Expression | None = None
 
     def __post_init__(self) -> None:
         if not self.fingerprint and self.statement is None:

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Final, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from poolguard.core.units import parse_duration
-from poolguard.settings.kinds import FORBID
+from poolguard.settings.kinds import FORBID, Expression
 from poolguard.wire.classes import StatementClass
 
 MOST_ENTRIES: Final = 100
@@ -98,13 +98,6 @@ def _hex(text: str) -> None:
         raise ValueError(f"{text!r} is no fingerprint: it has 16 hexadecimal digits, as incidents show it")
 
 
-def _pattern(text: str) -> None:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-
-
 def _each(check: Callable[[str], None]) -> AfterValidator:
     def every(values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
@@ -131,7 +124,6 @@ Networks = Annotated[
 Fingerprints = Annotated[
     tuple[str, ...], BeforeValidator(_listed), Field(max_length=MOST_ENTRIES), _each(_hex), _one_or_more(_TEXT)
 ]
-Pattern = Annotated[str, _checked(_pattern)]
 
 
 class RuleState(StrEnum):
@@ -187,7 +179,7 @@ class When:
     isolation: Isolations = ()
     statement_class: Classes = ()
     fingerprint: Fingerprints = ()
-    statement: Pattern | None = None
+    statement: Expression | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

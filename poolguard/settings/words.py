@@ -132,8 +132,8 @@ WORDS: Final[Mapping[str, str]] = {
     "routes.*.match.user": "Glob over the client's user.",
     "routes.*.match.database": "Glob over the database name that the client asked for.",
     "routes.*.match.statement": (
-        "Regular expression, searched for in the first statement of each transaction (its first 4 KiB): leads that "
-        "transaction alone to the pool, at the next login after a change."
+        "Regular expression, searched for in the first statement of each transaction (its beginning, up to 4 KiB): "
+        "leads that transaction alone to the pool."
     ),
     "routes.*.pool": "Pool for the sessions that match; with statement, for the transactions.",
     "policies.*.mode": "enforce carries verdicts out; observe only counts and logs them.",

@@ -77,6 +77,7 @@ _FREED_BY: Final[dict[tuple[bytes, ...], frozenset[Pin]]] = {
     (b"deallocate", b"all"): frozenset((Pin.PREPARE, Pin.PROTOCOL_PREPARE)),
     (b"deallocate", b"prepare", b"all"): frozenset((Pin.PREPARE, Pin.PROTOCOL_PREPARE)),
     (b"close", b"all"): frozenset((Pin.HOLD,)),
+    (b"unlisten", b"*"): frozenset((Pin.LISTEN,)),
     (b"discard", b"temp"): frozenset((Pin.TEMPORARY,)),
     (b"discard", b"temporary"): frozenset((Pin.TEMPORARY,)),
     (b"discard", b"sequences"): frozenset((Pin.SEQUENCE,)),
@@ -97,7 +98,19 @@ _CALLS: Final = {
 _UNLOCKS: Final = frozenset((b"pg_advisory_unlock", b"pg_advisory_unlock_shared", b"pg_advisory_unlock_all"))
 _TEMPORARY: Final = frozenset((b"temp", b"temporary"))
 _HEADS: Final = frozenset(
-    (b"set", b"reset", b"discard", b"listen", b"load", b"prepare", b"declare", b"do", b"deallocate", b"close")
+    (
+        b"set",
+        b"reset",
+        b"discard",
+        b"listen",
+        b"load",
+        b"prepare",
+        b"declare",
+        b"do",
+        b"deallocate",
+        b"close",
+        b"unlisten",
+    )
 )
 _SUSPECTS: Final = frozenset(
     mark + word for word in (*_CALLS, *_TEMPORARY, *_UNLOCKS, b"set_config") for mark in (b"", b'"')

@@ -281,6 +281,12 @@ async def test_what_can_not_be_fanned_out_pins(one: Running, database: Database)
         received = await client.receive()
         assert received is not None
         assert received.body.endswith(b"\xe4\0")
+        await client.ask(query("begin"))
+        await client.ask(query("unlisten *"))
+        await client.ask(query("rollback"))
+        assert one.pool().pinned == 1
+        await client.ask(query("unlisten *"))
+        assert one.pool().pinned == 0
 
 
 async def test_a_client_without_a_listening_server_to_be_had_keeps_its_own(pg: Server, database: Database) -> None:

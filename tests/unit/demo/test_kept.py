@@ -22,10 +22,12 @@ STUBBORN = [
     "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()",
 ]
 OWNER = """
+import signal
 import sys
 from pathlib import Path
 from poolguard.demo.kept import KeptProcesses
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it, and so would this
 kept = KeptProcesses(Path(sys.argv[1]))
 pid = kept.spawn(sys.argv[2:], log=kept.folder / "log", env={})
 while not (kept.folder / "log").read_text():

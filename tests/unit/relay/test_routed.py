@@ -9,9 +9,10 @@ import pytest
 from poolguard.ledger.entries import Phase
 from poolguard.pool.pool import Pool
 from poolguard.relay.parameters import parameter_set
-from poolguard.relay.routed import LOOKED_AT_BYTES, Router, begin_session
+from poolguard.relay.routed import Router, begin_session
 from poolguard.relay.server import Server
 from poolguard.relay.session import Session
+from poolguard.settings.expressions import MOST_CHARACTERS
 from poolguard.settings.model import Match, PoolMode, Route
 from tests.support.relaying import Client, FakeTransport, House, sqlstates, tags
 from tests.support.speech import SYNC, batch, bind, describe, execute, parse, query
@@ -183,8 +184,8 @@ async def test_verdicts_are_kept_within_bounds_and_long_texts_are_seen_in_part(t
     for number in range(5000):
         router.pool_for(b"SELECT %d" % number)
     assert len(router._verdicts) <= 1024
-    assert router.pool_for(b"x" * (LOOKED_AT_BYTES - 6) + b"LEADER") is two.election.pool
-    assert router.pool_for(b"x" * LOOKED_AT_BYTES + b"LEADER") is None
+    assert router.pool_for(b"x" * (MOST_CHARACTERS - 6) + b"LEADER") is two.election.pool
+    assert router.pool_for(b"x" * MOST_CHARACTERS + b"LEADER") is None
 
 
 async def test_listen_is_heard_at_home(two: Two) -> None:

@@ -111,12 +111,13 @@ def test_listeners_and_leases_need_a_restart() -> None:
     assert "listen.clients.port: 6432 -> 7000 (needs a restart)" in plan.lines()
 
 
-def test_policies_limits_and_routes_are_live() -> None:
+def test_policies_and_limits_are_live_and_routes_are_for_newcomers() -> None:
     policies = {**BASE.policies, "app": replace(BASE.policies["app"], statement_age=None)}
     routes = (Route(match=Match(user="a"), pool="app"),)
     plan = plan_reload(BASE, replace(BASE, policies=policies, limits=Limits(max_clients=1), routes=routes))
     assert [change.path for change in plan.changes] == ["routes", "policies.app.statement_age", "limits.max_clients"]
-    assert plan.live == plan.changes
+    assert plan.live == plan.changes[1:]
+    assert plan.changes[0].effect is Effect.LOGIN
 
 
 def test_every_setting_has_an_effect() -> None:

@@ -32,7 +32,7 @@ def test_one_fingerprint_is_a_list_of_one(tmp_path: Path) -> None:
     [
         ("[{name: a, match: {}}]", "", "match is empty"),
         ("[{name: a}]", "", "match"),
-        ("[{name: a, match: {statement: '('}}]", "", "not a regular expression"),
+        ("[{name: a, match: {statement: '('}}]", "", "is no regular expression"),
         ("[{name: a, match: {fingerprint: abc}}]", "", "16 hexadecimal digits"),
         ("[{name: a, match: {statement: x}, at_once: 0}]", "", "at_once"),
         ("[{name: a, match: {statement: x}, wait: 5}]", "", "is not a duration"),

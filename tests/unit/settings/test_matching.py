@@ -54,7 +54,7 @@ THEN = "then: {warn: 0s}"
         (f"{{name: a, when: {{state: idle}}, {THEN}}}", ".when.state[0]", "is not known"),
         (f"{{name: a, when: {{client_address: here}}, {THEN}}}", ".when.client_address", "here"),
         (f"{{name: a, when: {{fingerprint: xyz}}, {THEN}}}", ".when.fingerprint", "16 hexadecimal"),
-        (f'{{name: a, when: {{statement: "("}}, {THEN}}}', ".when.statement", "not a regular expression"),
+        (f'{{name: a, when: {{statement: "("}}, {THEN}}}', ".when.statement", "is no regular expression"),
         (f"{{name: a b, when: {{wrote: true}}, {THEN}}}", ".rules[0].name", "can't be a name"),
         ("{name: a, when: {wrote: true}, then: {}}", ".rules[0].then", "no step given"),
         ("{name: a, when: {state: active}, then: {rollback: 1s}}", ".rules[0]", "stands idle"),
