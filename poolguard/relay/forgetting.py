@@ -59,6 +59,7 @@ def answered(session: "Talk", server: "Server", name: bytes) -> Reply:
         if server.status != FAILED:
             session.statements.pop(name, None)
 
+    session.unnamed = None  # any Query drops it
     if not server.replies:
         done()
         return Reply(by_status=_DEALLOCATED)

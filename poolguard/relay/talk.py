@@ -352,6 +352,7 @@ class Talk(Keeping):
                 self.defer(sql, STARTED if verdict.name else BEGUN)
                 return end
             if verdict.kind is Kind.DEALLOCATE and self.statements.pop(verdict.name, None) is not None:
+                self.unnamed = None
                 self.deliver(messages.command_complete("DEALLOCATE") + messages.READY[IDLE])
                 return end
             return 0

@@ -145,6 +145,19 @@ PREPARED: Final[Mapping[str, Script]] = {
         ask(parse("select $1::int"), bind("x"), execute(), SYNC),
         ask(bind("1"), execute(), SYNC),
     ],
+    "P16 P10 a DEALLOCATE drops the unnamed statement too": [
+        *(
+            step
+            for begin in (sql("select 1"), sql("begin", "select 1"))
+            for step in (
+                *begin,
+                ask(parse("select 1", "s"), parse("select 2"), SYNC),
+                *sql("deallocate s"),
+                ask(bind(), execute(), SYNC),
+                *sql("rollback"),
+            )
+        ),
+    ],
     "P16 X4 the unnamed statement behind an error that has not come yet": [
         *(
             step
