@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
@@ -159,7 +160,7 @@ class Relay:
             for listener in self._listeners:
                 listener.close()
             raise SettingsError(
-                f"clients: can't listen on {where}: {error.strerror or error}",
+                f"clients: can't listen on {where}: {os.strerror(error.errno) if error.errno else error}",
                 hint="Free the address, or set another one in listen.clients.",
             ) from error
         self._tasks.spawn(self._maintain(), name="maintain the pools")

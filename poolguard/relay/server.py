@@ -341,7 +341,10 @@ class Server(ServerPipe):
         try:
             await self.quiet(seconds)
         except TimeoutError:
-            log.info("a statement outlived its client and is cancelled", extra={"backend_pid": self.backend_pid})
+            log.info(
+                "a statement outlived its client and is cancelled",
+                extra={"pool": self.pool.name, "backend_pid": self.backend_pid},
+            )
 
     def vacate(self) -> None:
         """The guest has gone: what still comes for it is nobody's, until `clean` or `discard`."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -102,8 +103,9 @@ class WebServer:
             await self.stop()
             if not isinstance(error, OSError):
                 raise
+            why = os.strerror(error.errno) if error.errno else error
             raise SettingsError(
-                f"{self.name}: can't listen on {self._host}:{self._wanted_port}: {error.strerror or error}",
+                f"{self.name}: can't listen on {self._host}:{self._wanted_port}: {why}",
                 hint=f"Free the port, or set another host or port for listen.{self.name}.",
             ) from error
         self._port = self._listener.sockets[0].getsockname()[1]

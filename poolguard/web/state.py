@@ -1,15 +1,18 @@
 """GET /v1/settings, and GET /openapi.json for programs that look around."""
 
 from datetime import UTC, datetime
+from typing import Final
 
 from aiohttp import web
 
 from poolguard import __version__
 from poolguard.web.lease_operations import OPERATIONS, SCHEMAS
-from poolguard.web.openapi import Route, document
+from poolguard.web.openapi import Operation, Route, document
 from poolguard.web.queries import only
 from poolguard.web.replies import reply
 from poolguard.web.sources import CONTROL
+
+_STREAMS: Final = {"GET /v1/events": Operation(stream=True, answers={503: None})}
 
 
 async def get_settings(request: web.Request) -> web.Response:
@@ -36,7 +39,7 @@ async def get_openapi(request: web.Request) -> web.Response:
         for route in request.app.router.routes()
         if route.resource is not None and route.method != "HEAD"
     ]
-    return reply(document(routes, version=__version__, operations=OPERATIONS, schemas=SCHEMAS))
+    return reply(document(routes, version=__version__, operations={**OPERATIONS, **_STREAMS}, schemas=SCHEMAS))
 
 
 def _summary(docstring: str | None) -> str:
