@@ -9,7 +9,7 @@ outside of a transaction the server has gone back by then, inside of one the sta
 a pin passes by: it has a server, and perhaps locks that outlive transactions, so for it no lane is the outermost lock.
 """
 
-from asyncio import Task
+from asyncio import Task, get_running_loop
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
@@ -190,6 +190,24 @@ class LanedSession(Session):
         if isinstance(reason, Behind):
             self.held, self.held_sql, self.behind = data[position:], None, True
         return super()._interrupted(reason, out, owed, data, start, position)
+
+    def erred(self, fields: dict[str, str]) -> None:
+        """See Session."""
+        super().erred(fields)
+        if self.server is not None and self.server.skipping:
+            self._say_what_is_behind()
+
+    def copy_in_started(self) -> bool:
+        """See Session."""
+        ended = super().copy_in_started()
+        self._say_what_is_behind()
+        return ended
+
+    def _say_what_is_behind(self) -> None:
+        """PostgreSQL waits for the client, for a Sync or for data, and will not answer before it has said more."""
+        if self.behind:
+            self.behind = False
+            get_running_loop().call_soon(self.go_on)
 
     def _elsewhere(self, server: Server, lane: Lane | None) -> bool:
         """Whether what belongs to *lane* must wait for the session to come to rest, to go there."""

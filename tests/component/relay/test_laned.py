@@ -187,6 +187,25 @@ async def test_between_two_lanes_what_is_pipelined_goes_from_one_to_the_other(ho
     empty(house)
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (bind("unknown") + execute() + query("SELECT 1") + query(HOT) + SYNC, "EZi"),
+        (query("COPY t FROM STDIN") + query(HOT), "GEE"),
+    ],
+    ids=["for a Sync", "for data: as without lanes, PostgreSQL ends the connection"],
+)
+async def test_nothing_is_held_back_for_an_answer_that_waits_for_the_client(
+    house: House, said: bytes, told: str
+) -> None:
+    """X4, C6: PostgreSQL skips to a Sync, or wants data, and the client has said what comes next already."""
+    client = house.client()
+    client.say(said)
+    await house.rest()
+    assert tags(client.heard) == told
+    empty(house)
+
+
 async def test_a_pinned_session_passes_by(house: House) -> None:
     """It has a server, and perhaps a session lock."""
     client = house.client()

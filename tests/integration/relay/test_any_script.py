@@ -11,6 +11,8 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from poolguard.settings.lanes import Lane, LaneMatch
+from poolguard.settings.model import Pool, Retry
 from tests.integration.relay.raw import Message, connected
 from tests.integration.relay.scripts import Turn, ask_postgresql, at_once, in_turns, same, turns
 from tests.support.cluster import Database
@@ -23,6 +25,19 @@ TABLES: Final = {"ta_": "(1), (2), (3), (4), (5)", "tb_": "(101), (2), (103), (4
 """Each client's own, filled with what only it may see."""
 
 pytestmark = pytest.mark.timeout(0 if EXAMPLES else 60)
+
+LANED: Final = "laned"
+"""A pool of transactions in which most have to wait for each other, and may be tried again."""
+
+LANES: Final = (
+    Lane(name="reads", match=LaneMatch(statement="^select|^values|^show"), at_once=1),
+    Lane(name="writes", match=LaneMatch(statement="^(insert|update|delete|copy)"), at_once=1),
+)
+
+
+def pools(size: int) -> dict[str, Pool]:
+    return both_modes(size) | {LANED: Pool(size=size, lanes=LANES, retry=Retry())}
+
 
 Admin = psycopg.Connection[tuple[object, ...]]
 Heard = tuple[list[list[Message]], bool]
@@ -73,8 +88,8 @@ def test_turn_by_turn(admin: Admin, shared_database: Database, said: Sequence[Tu
 
     async def play() -> None:
         answers, lasted = await asked(admin, shared_database, said, "ta_")
-        async with running(shared_database, both_modes(2)) as relay:
-            for mode in MODES:
+        async with running(shared_database, pools(2)) as relay:
+            for mode in (*MODES, LANED):
                 fresh(admin)
                 async with connected(relay.port, mode) as client:
                     same(whole(answers), lasted, *await in_turns(client, said, "ta_", answers))
@@ -90,8 +105,8 @@ def test_all_at_once(admin: Admin, shared_database: Database, said: Sequence[Tur
 
     async def play() -> None:
         answers, lasted = await asked(admin, shared_database, said, "ta_")
-        async with running(shared_database, both_modes(2)) as relay:
-            for mode in MODES:
+        async with running(shared_database, pools(2)) as relay:
+            for mode in (*MODES, LANED):
                 fresh(admin)
                 async with connected(relay.port, mode) as client:
                     same(whole(answers), lasted, *await at_once(client, said, "ta_", cuts))
@@ -101,9 +116,19 @@ def test_all_at_once(admin: Admin, shared_database: Database, said: Sequence[Tur
 
 
 @many
-@given(scripts=st.tuples(turns, turns), size=st.integers(1, 2), pipelined=st.booleans())
+@given(
+    scripts=st.tuples(turns, turns),
+    size=st.integers(1, 2),
+    pipelined=st.booleans(),
+    pool=st.sampled_from((TRANSACTION, LANED)),
+)
 def test_two_clients_at_a_time(
-    admin: Admin, shared_database: Database, scripts: tuple[Sequence[Turn], Sequence[Turn]], size: int, pipelined: bool
+    admin: Admin,
+    shared_database: Database,
+    scripts: tuple[Sequence[Turn], Sequence[Turn]],
+    size: int,
+    pipelined: bool,
+    pool: str,
 ) -> None:
     """Each sees what it would see alone, whoever had its server the moment before."""
 
@@ -112,11 +137,11 @@ def test_two_clients_at_a_time(
             table: (said, *await asked(admin, shared_database, said, table))
             for table, said in zip(TABLES, scripts, strict=True)
         }
-        async with running(shared_database, both_modes(size)) as relay:
+        async with running(shared_database, pools(size)) as relay:
             fresh(admin)
 
             async def one(table: str, said: Sequence[Turn], answers: list[list[Message]], lasted: bool) -> None:
-                async with connected(relay.port, TRANSACTION) as client:
+                async with connected(relay.port, pool) as client:
                     if pipelined:
                         same(whole(answers), lasted, *await at_once(client, said, table, [50, 100, 150]))
                     else:

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from poolguard.settings.lanes import Lane, LaneMatch
+from poolguard.settings.model import Retry
 from poolguard.wire import messages
 from poolguard.wire.framing import FrameSplitter
 from tests.support.fakepg import FakePostgres
@@ -115,6 +118,13 @@ class Cutter:
             data = data[length or len(data) :]
 
 
+LANES = (
+    Lane(name="reads", match=LaneMatch(statement="^select|^show"), at_once=1, wait=60.0),
+    Lane(name="writes", match=LaneMatch(statement="insert|copy"), at_once=1, wait=60.0),
+)
+kinds = st.sampled_from(({}, {"lanes": LANES}, {"retry": Retry()}, {"lanes": LANES, "retry": Retry()}))
+"""Of pools: what a client is told is the same in all."""
+
 cutter = st.lists(st.integers(0, 9), max_size=4).map(Cutter)
 
 
@@ -166,21 +176,26 @@ async def part(house: House, clients: list[Client]) -> None:
         going.go()
         await house.rest()
     house.check_at_rest()
+    for lane in house.pool.lanes.snapshots(0.0):
+        assert (lane.in_flight, lane.waiting) == (0, 0)
     await house.close()
 
 
-@settings(max_examples=60)
-@given(said=script, client_cut=cutter, server_cut=cutter)
+@settings(max_examples=100)
+@given(said=script, client_cut=cutter, server_cut=cutter, kind=kinds)
 @example(
-    said=[parse("SELECT 1", "a") + bind("a") + execute() + SYNC] * 2, client_cut=Cutter([1]), server_cut=Cutter([1])
+    said=[parse("SELECT 1", "a") + bind("a") + execute() + SYNC] * 2,
+    client_cut=Cutter([1]),
+    server_cut=Cutter([1]),
+    kind={},
 )
 def test_any_cut_of_both_streams_gives_the_bytes_that_postgresql_gives(
-    said: list[bytes], client_cut: Cutter, server_cut: Cutter
+    said: list[bytes], client_cut: Cutter, server_cut: Cutter, kind: dict[str, Any]
 ) -> None:
     """L1, Q1-Q7, X1-X9, X11-X15, P1-P11, C1-C3, D1-D7, T1, T8: the same bytes, and books that balance."""
 
     async def through() -> bytes:
-        house = House(size=1)
+        house = House(size=1, **kind)
         house.cut_client, house.cut_server = client_cut, server_cut
         client = house.client()
         talker = Talker(client, said)
@@ -194,15 +209,21 @@ def test_any_cut_of_both_streams_gives_the_bytes_that_postgresql_gives(
     assert told(asyncio.run(through())) == told(directly(said))
 
 
-@settings(max_examples=60)
-@given(scripts=st.lists(script, min_size=2, max_size=3), size=st.integers(1, 2), client_cut=cutter, data=st.data())
+@settings(max_examples=100)
+@given(
+    scripts=st.lists(script, min_size=2, max_size=3),
+    size=st.integers(1, 2),
+    client_cut=cutter,
+    kind=kinds,
+    data=st.data(),
+)
 def test_clients_that_share_servers_do_not_hear_of_each_other(
-    scripts: list[list[bytes]], size: int, client_cut: Cutter, data: st.DataObject
+    scripts: list[list[bytes]], size: int, client_cut: Cutter, kind: dict[str, Any], data: st.DataObject
 ) -> None:
     """P1, P14, P16, T1, T10, A3: names, parameters and transactions are each client's own."""
 
     async def through() -> list[bytes]:
-        house = House(size=size)
+        house = House(size=size, **kind)
         house.cut_client = client_cut
         talkers = [Talker(house.client(), said) for said in scripts]
         clients = [talker.client for talker in talkers]
