@@ -100,7 +100,7 @@ class Following(SessionState):
             self.wanted = self.wanted.like(self.at_login, name)
         for name, value in reset.reported.items():
             self._changed(name, value, usual)
-            if known.get(name.lower()) != value:
+            if (known.get(name.lower()) if name.lower() in TRACKED else reset.stood[name]) != value:
                 self.deliver(messages.parameter_status(name, value))
         if reset.given and reset.everything and status == IDLE:
             server.applied = self.wanted
@@ -115,8 +115,8 @@ class Following(SessionState):
 
     def parameter_given(self, name: str, value: str) -> None:
         """See pipe.Guest."""
-        if self.resetting is not None and self._near_its_end():
-            self.resetting.reported[name] = value
+        if self.resetting is not None and self.server is not None and self._near_its_end():
+            self.resetting.report(name, value, self.server.parameters.get(name))
 
     def _near_its_end(self) -> bool:
         """Whether what PostgreSQL says now belongs to the RESET, and not to what was sent before it."""
@@ -127,8 +127,10 @@ class Following(SessionState):
         server = self.server
         assert server is not None, "a parameter changed without a server"
         if self.resetting is not None and self._near_its_end():
-            self.resetting.reported[name] = value
+            self.resetting.report(name, value, server.parameters.get(name))
             return b""
+        if name.lower() not in TRACKED:
+            return None
         self._note_undo()
         known = server.applied is not None
         self._changed(name, value, {name.lower(): server.link.parameters.get(name)})

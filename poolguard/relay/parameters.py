@@ -99,7 +99,7 @@ def _identifier(name: str) -> str:
 class Reset:
     """One RESET or DISCARD ALL, behind which the client's own values must be given again."""
 
-    __slots__ = ("discarded", "everything", "failed", "given", "in_batch", "mine", "reported")
+    __slots__ = ("discarded", "everything", "failed", "given", "in_batch", "mine", "reported", "stood")
 
     def __init__(self, mine: dict[str, str], *, everything: bool, in_batch: bool) -> None:
         self.mine = mine
@@ -113,7 +113,14 @@ class Reset:
         """An error came with it."""
         self.reported: dict[str, str] = {}
         """What PostgreSQL has said of parameters since, by its names."""
+        self.stood: dict[str, str | None] = {}
+        """What those were before."""
         self.given: dict[str, str] = {}
+
+    def report(self, name: str, value: str, before: str | None) -> None:
+        """PostgreSQL says that a parameter is *value* now, which was *before* until then."""
+        self.stood.setdefault(name, before)
+        self.reported[name] = value
 
     def lost(self, before: Mapping[str, str], usual: Mapping[str, str]) -> dict[str, str]:
         """What the client has lost by it. *before* and *usual*: by lower-case name, before it and at the login."""

@@ -158,11 +158,13 @@ class Server(ServerPipe):
         """Follow parameters, count errors, notice last words."""
         if tag == _PARAMETER:
             name, value = messages.parameter_of(body)
-            self.parameters[name] = value
+            instead = None
             if swallowing:
                 self.guest.parameter_given(name, value)
-            elif name.lower() in parameters.TRACKED:
-                return self.guest.parameter_changed(name, value)
+            else:
+                instead = self.guest.parameter_changed(name, value)
+            self.parameters[name] = value  # last: the guest may ask for what it was
+            return instead
         elif tag == _ERROR:
             self._saw_error(messages.error_fields(body), swallowing=swallowing)
             if PREFIX in body:

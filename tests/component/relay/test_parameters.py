@@ -2,6 +2,9 @@
 
 import pytest
 
+from poolguard.wire import messages
+from poolguard.wire.framing import FrameSplitter
+from tests.support import fakepg
 from tests.support.relaying import Client, House, tags
 from tests.support.speech import SYNC, batch, named, parse, query
 
@@ -95,3 +98,26 @@ async def test_a_deferred_begin_and_the_parameters_go_with_the_statement(house: 
     assert house.postgres.ran[-2:] == ["BEGIN READ ONLY", "SELECT 1"]
     assert tags(await client.ask(query("COMMIT"))) == "CZi"
     assert await shows(client) == TOKYO
+
+
+@pytest.mark.parametrize("reset", ["RESET ALL", "DISCARD ALL", "RESET search_path"])
+async def test_what_a_newer_postgresql_reports_too_is_told_as_it_is_after_a_reset(
+    monkeypatch: pytest.MonkeyPatch, reset: str
+) -> None:
+    """T8: PostgreSQL 18 reports search_path. What it is in between, before the client's own comes back, is nobody's."""
+    monkeypatch.setitem(fakepg.GREETING, "search_path", "public")
+    house = House()
+    client = house.client(search_path="mine")
+    assert path_told(await client.ask(query("SET search_path = 'other'"))) == ["other"]
+    assert path_told(await client.ask(query(reset))) == ["mine"]
+    assert path_told(await client.ask(query(reset))) == []
+    assert await shows(client, "search_path") == "mine"
+    house.check()
+    await house.close()
+
+
+def path_told(answer: bytes) -> list[str]:
+    """The values of search_path that *answer* reports."""
+    frames = FrameSplitter(max_body=2**30).feed(answer)
+    told = [messages.parameter_of(body) for tag, body in frames if tag == b"S"[0]]
+    return [value for name, value in told if name == "search_path"]

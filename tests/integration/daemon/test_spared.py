@@ -151,6 +151,43 @@ def test_replication_and_autovacuum_go_on(daemon: Daemon, database: Database, pg
     stream.finish()
 
 
+def test_a_vacuum_of_postgresql_s_own_that_blocks_is_named_and_left(
+    run: Run, settings: dict[str, Any], database: Database, pg_control: EmbeddedPostgres
+) -> None:
+    """Check 5: also where a rule ends whoever blocks, of whatever name."""
+    settings["observer"] = {"interval": "1s"}
+    anybody = {"name": "anybody", "when": {"user": "*"}, "then": {"cancel": "0s", "terminate": "500ms"}}
+    settings["foreign_blockers"] = {"rules": [anybody], "budget": {"cooldown": "0s"}}
+    daemon = run(settings)
+    with (
+        pg_control.connect(database.name) as admin,
+        vacuumed_soon(pg_control, admin),
+        daemon.connect(autocommit=True) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        worker = eventually(lambda: admin.execute(VACUUM).fetchall(), within=20)
+        client.execute("set deadlock_timeout = '1h'")  # else PostgreSQL itself would end the vacuum for us
+        waiting = threads.submit(client.execute, "alter table bloated add c int")
+        try:
+            (tree,) = eventually(lambda: long_waits(daemon), within=20)
+            assert (tree["class"], tree["root"]["pid"]) == ("autovacuum", worker[0][0])
+            assert admin.execute(VACUUM).fetchall() == worker
+            assert daemon.get("/v1/incidents?outcome=done")["incidents"] == []
+        finally:
+            client.cancel_safe()
+        assert isinstance(waiting.exception(timeout=10), psycopg.errors.QueryCanceled)
+
+
+VACUUM: Final = """
+select pid, backend_start from pg_stat_progress_vacuum join pg_stat_activity using (pid) where relid = 'bloated'::regclass
+"""
+
+
+def long_waits(daemon: Daemon) -> list[dict[str, Any]]:
+    """Trees in which somebody has waited until every step was long due."""
+    return [tree for tree in daemon.get("/v1/locks")["trees"] if tree["longest_seconds"] > 2 * LONGEST]
+
+
 def received(stream: abc.PGconn) -> bool:
     """Whether anything has come; raises if the stream has ended."""
     stream.consume_input()

@@ -37,7 +37,7 @@ def test_sigterm_ends_idle_sessions_lets_a_transaction_finish_and_takes_nobody_n
 
         daemon.signal(signal.SIGTERM)
         eventually(lambda: readiness(daemon) == (503, ["listener", "draining"]))
-        assert daemon.logged("draining")[0]["sessions"] == 3
+        assert daemon.told("draining")["sessions"] == 3
         for client in (idle, idle_too):
             with pytest.raises(errors.AdminShutdown):
                 client.execute("SELECT 1")
