@@ -68,7 +68,6 @@ def test_fault_20_renewals_leave_little_behind_while_a_transaction_stays_open(sc
         for _ in range(RENEWALS):
             term = holder.renew(term)
         admin.execute("VACUUM poolguard.lease")
-        versions = admin.execute("SELECT n_dead_tup FROM pg_stat_all_tables WHERE relid = 'poolguard.lease'::regclass")
-        (dead,) = versions.fetchone() or (None,)
-        assert dead == 0
+        dead = "SELECT n_dead_tup FROM pg_stat_all_tables WHERE relid = 'poolguard.lease'::regclass"
+        eventually(lambda: admin.execute(dead).fetchone() == (0,))  # PostgreSQL 14 counts a moment later
     scene.judge()
