@@ -165,7 +165,7 @@ class Server(ServerPipe):
                 instead = self.guest.parameter_changed(name, value)
             self.parameters[name] = value  # last: the guest may ask for what it was
             return instead
-        elif tag == _ERROR:
+        if tag == _ERROR:
             self._saw_error(messages.error_fields(body), swallowing=swallowing)
             if PREFIX in body:
                 return messages.message(b"E", self._in_the_guests_words(body))
