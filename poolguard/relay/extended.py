@@ -23,6 +23,7 @@ SHORTEST: Final = 7
 """Bytes of the shortest Parse, Bind, Describe or Close: header, and two strings or a kind and a string."""
 
 _RESULT_CHANGED: Final = messages.error_response("0A000", "cached plan must not change result type")
+_EXITS: Final = frozenset((Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE_TRANSACTION))
 SURE_TO_FAIL: Final = messages.message(b"B", b"\0" + NOWHERE + b"\0" + bytes(6))
 """Bind of a statement that there never is."""
 
@@ -179,9 +180,15 @@ def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, sta
     """A name prepared twice without Close: PostgreSQL says what is wrong with the text, else 42P05 of our own name."""
     first, known = session.statements[name], server.known
 
+    lets_through = statement.verdict.kind in _EXITS or not statement.text.strip(b"; \t\r\n")
+
     def done() -> None:
         # There was no first: it was skipped because of an error that had not come yet.
-        known.add(first)
+        if lets_through:
+            known.forget(first)
+            server.forget_statements = True
+        else:
+            known.add(first)
         session.statements[name] = statement
 
     missing = _ensure(session, server, owed, first)
@@ -189,7 +196,8 @@ def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, sta
         missing += _ensure(session, server, owed, statement)
     reply = Reply(on_done=done, on_failed=lambda: session.loses(first.name, name))
     owed.append(changing(session, reply, name, first))
-    return missing + first.parse
+    # A text that a failed transaction lets through meets the name there, too.
+    return missing + (messages.message(b"P", first.name + b"\0\0\0\0") if lets_through else first.parse)
 
 
 def _forget_name(session: "Talk", name: bytes, statement: Statement) -> None:

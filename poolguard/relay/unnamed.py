@@ -39,7 +39,7 @@ def meaning(session: "Talk") -> Verdict:
 
 def prepare(session: "Talk", server: "Server", owed: Owed, whole: bytes, verdict: Verdict) -> None:
     """A Parse of it goes to PostgreSQL."""
-    owed.append(_changes(session, server, whole) if owed or session.unsynced else PASS)
+    owed.append(_changes(session, server, whole) if owed or _may_be_skipped(session) else PASS)
     session.unnamed = whole
     # Of a LISTEN an equal one, not the same: so that its Bind is not overlooked.
     server.unnamed = bytes(bytearray(whole)) if verdict.subscribes else whole
@@ -47,7 +47,7 @@ def prepare(session: "Talk", server: "Server", owed: Owed, whole: bytes, verdict
 
 def close(session: "Talk", server: "Server", owed: Owed) -> None:
     """A Close of it goes to PostgreSQL."""
-    owed.append(_changes(session, server, None) if owed or session.unsynced else PASS)
+    owed.append(_changes(session, server, None) if owed or _may_be_skipped(session) else PASS)
     session.unnamed = server.unnamed = None
 
 
@@ -75,6 +75,11 @@ def owe_query(session: "Talk", server: "Server") -> None:
 def _unheard(tag: bytes) -> bool:
     del tag  # the client's own
     return False
+
+
+def _may_be_skipped(session: "Talk") -> bool:
+    """Whether it comes behind something unsynced, or behind a Query that may be skipped itself."""
+    return session.unsynced or NAME in session.unsure
 
 
 def _changes(session: "Talk", server: "Server", parse: bytes | None) -> Reply:

@@ -169,6 +169,19 @@ PREPARED: Final[Mapping[str, Script]] = {
             )
         ),
     ],
+    "P16 X3 what comes behind a Query that an error skips": [
+        ask(
+            bind(name="nobody"),
+            query("select 1"),
+            run("select 2"),
+            SYNC,
+            bind(name="nobody"),
+            SYNC,
+            bind(),
+            SYNC,
+            times=3,
+        ),
+    ],
     "P2 P11 what is checked first in a failed transaction": [
         ask(parse("select 1", "s"), SYNC),
         *(
@@ -184,6 +197,8 @@ PREPARED: Final[Mapping[str, Script]] = {
                 [close_statement("s"), bind(name="s")],
                 [parse("select 1"), bind()],
                 [parse("rollback"), bind(), execute()],
+                [parse("rollback", "s")],
+                [parse("", "s")],
             )
             for step in (
                 ask(query("begin"), query("select 1/0"), *said, SYNC, query("rollback"), times=4),
