@@ -415,13 +415,17 @@ async def test_a_new_certificate_is_for_new_connections(database: Database, file
             await old.execute("select 1")
 
 
-async def test_new_keys_in_the_middle_of_a_blocked_stream_lose_nothing(database: Database, files: Files) -> None:
+async def test_new_keys_in_the_middle_of_a_blocked_stream_lose_nothing(
+    database: Database, files: Files, request: pytest.FixtureRequest
+) -> None:
     """L5: TLS 1.3's KeyUpdate, asked for by a client that does not read: the answer waits behind what is unread."""
     async with secured(database, files.tls()) as relay:
         process = await asyncio.create_subprocess_exec(
             "openssl", "s_client", "-connect", f"127.0.0.1:{relay.port}", "-alpn", "postgresql", "-tls1_3",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
+        # A failure would leave it behind, and pytest waiting for it.
+        request.addfinalizer(lambda: process.kill() if process.returncode is None else None)
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None
         assert stdout is not None
