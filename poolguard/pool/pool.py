@@ -130,7 +130,7 @@ class Pool(Generic[S]):
         if self._stopping:
             waiter.failed(self._stop_error)
             return
-        while (server := self.state.take_rested()) is not None:
+        while self.state.resting and (server := self.state.take_rested()) is not None:
             if server.silent:
                 if not waiter.granted(server, now):
                     self.give_back(server, now)
@@ -148,22 +148,19 @@ class Pool(Generic[S]):
 
     def give_back(self, server: S, now: float) -> None:
         """*server* is clean and free."""
-        while True:
-            if now >= server.dies_at:
-                if server in self.state.held:
-                    stale = server.read_only and self._failed_over_at > float("-inf")
-                    self.discard(server, CloseReason.FAILOVER if stale else CloseReason.LIFETIME)
+        state = self.state
+        while now < server.dies_at:
+            if not state.queue or (first := state.hand_over(server)) is None:
+                if effects := state.give_back(server, now):
+                    self._perform(effects)
                 return
-            effects = self.state.give_back(server, now)
-            if not effects:
+            waiter, since = first
+            if waiter.granted(server, now):
+                self.wait_seconds.observe(now - since)
                 return
-            (effect,) = effects
-            if type(effect) is not Grant:  # by far the most are; the rest of the effects is rare
-                self._perform(effects)
-                return
-            if effect.waiter.granted(server, now):
-                self.wait_seconds.observe(now - effect.since)
-                return
+        if server in state.held:
+            stale = server.read_only and self._failed_over_at > float("-inf")
+            self.discard(server, CloseReason.FAILOVER if stale else CloseReason.LIFETIME)
 
     def discard(self, server: S, reason: CloseReason) -> None:
         """Close *server*, wherever it is, and open another if somebody waits."""

@@ -17,7 +17,7 @@ MAX_OPENING: Final = 8
 class Grant(Generic[S, W]):
     """Hand *server* to *waiter*, which came at *since* (monotonic); if the waiter refuses, give the server back.
 
-    A plain class: one is made per hand-over under load, and a NamedTuple or frozen dataclass takes twice as long.
+    Of a server that was just opened; one that is given back is handed over without (see `PoolState.hand_over`).
     """
 
     __slots__ = ("server", "since", "waiter")
@@ -69,26 +69,26 @@ class PoolState(Generic[S, W]):
         self.held: set[S] = set()
         self._idle: deque[S] = deque()
         """Newest at the right: the most recently used server has the warmest caches."""
-        self._rested: deque[S] = deque()
+        self.resting: Final[deque[S]] = deque()
         """Those that are idle for so long that they are looked at before they are given out; oldest at the left."""
         self._idle_since: dict[S, float] = {}
-        self._waiting: OrderedDict[W, float] = OrderedDict()
-        """Each with the moment it came, first come first."""
+        self.queue: Final[OrderedDict[W, float]] = OrderedDict()
+        """Who waits, each with the moment it came, first come first. Others may look whether it is empty."""
 
     @property
     def idle(self) -> int:
         """Servers at rest."""
-        return len(self._idle) + len(self._rested)
+        return len(self._idle) + len(self.resting)
 
     @property
     def servers(self) -> tuple[S, ...]:
         """Every server that is open, held or at rest."""
-        return (*self.held, *self._rested, *self._idle)
+        return (*self.held, *self.resting, *self._idle)
 
     @property
     def waiting(self) -> int:
         """Waiters in the queue."""
-        return len(self._waiting)
+        return len(self.queue)
 
     @property
     def total(self) -> int:
@@ -105,8 +105,8 @@ class PoolState(Generic[S, W]):
 
     def take_rested(self) -> S | None:
         """Check out a server that has rested, or None. Its connection may have ended meanwhile."""
-        if self._rested:
-            server = self._rested.pop()
+        if self.resting:
+            server = self.resting.pop()
             self.held.add(server)
             return server
         return None
@@ -115,21 +115,22 @@ class PoolState(Generic[S, W]):
         """Who has been idle for *seconds* has rested: `take` gives it out no more."""
         idle = self._idle
         while idle and now - self._idle_since[idle[0]] >= seconds:
-            self._rested.append(idle.popleft())
+            self.resting.append(idle.popleft())
 
     def enqueue(self, waiter: W, now: float) -> tuple[Effect[S, W], ...]:
         """Queue *waiter*, after `take` gave nothing."""
-        assert not self.idle, "a waiter queues while a server is idle"
-        assert waiter not in self._waiting, "a waiter has one place"
+        assert not self._idle, "a waiter queues while a server is idle"
+        assert not self.resting, "a waiter queues while a server is at rest"
+        assert waiter not in self.queue, "a waiter has one place"
         # Those for whom a server can still be opened wait for PostgreSQL, not for somebody else.
-        if len(self._waiting) >= self.max_waiting + max(0, self.size - len(self.held)):
+        if len(self.queue) >= self.max_waiting + max(0, self.size - len(self.held)):
             return (Refuse(waiter, Refusal.QUEUE_FULL, 0.0),)
-        self._waiting[waiter] = now
+        self.queue[waiter] = now
         return self.want() if len(self.held) + self.opening < self.size else NOTHING
 
     def want(self) -> tuple[Effect[S, W], ...]:
         """Open as many servers as the queue wants and the limits allow."""
-        room = min(self.size - self.total, MAX_OPENING - self.opening, len(self._waiting) - self.opening)
+        room = min(self.size - self.total, MAX_OPENING - self.opening, len(self.queue) - self.opening)
         if room <= 0:
             return NOTHING
         self.opening += room
@@ -144,6 +145,16 @@ class PoolState(Generic[S, W]):
         self.opening += room
         return (Open(),) * room
 
+    def hand_over(self, server: S) -> tuple[W, float] | None:
+        """The first waiter and when it came: *server*, which stays held, is for it. None: `give_back` says what else.
+
+        Not an effect, because under load this is done for every transaction. Who refuses it is out of the queue.
+        """
+        held = self.held
+        if not self.queue or server not in held or len(held) + len(self._idle) + self.opening > self.size:
+            return None
+        return self.queue.popitem(last=False)
+
     def give_back(self, server: S, now: float) -> tuple[Effect[S, W], ...]:
         """A held server is clean and free: to the first waiter, or to rest."""
         if server not in self.held:
@@ -153,9 +164,8 @@ class PoolState(Generic[S, W]):
             self.held.remove(server)
             self._idle_since.pop(server, None)
             return (Close(server, CloseReason.SHRUNK),)
-        if self._waiting:
-            waiter, since = self._waiting.popitem(last=False)
-            return (Grant(waiter, server, since),)
+        if (first := self.hand_over(server)) is not None:
+            return (Grant(first[0], server, first[1]),)
         self.held.remove(server)
         self._idle.append(server)
         self._idle_since[server] = now
@@ -179,40 +189,40 @@ class PoolState(Generic[S, W]):
             self.held.remove(server)
         elif server in self._idle_since and server in self._idle:
             self._idle.remove(server)
-        elif server in self._idle_since and server in self._rested:
-            self._rested.remove(server)
+        elif server in self._idle_since and server in self.resting:
+            self.resting.remove(server)
         self._idle_since.pop(server, None)
         return self.want()
 
     def withdraw(self, waiter: W) -> bool:
         """*waiter* gives up its place; False if it has none any more."""
-        return self._waiting.pop(waiter, None) is not None
+        return self.queue.pop(waiter, None) is not None
 
     def withdraw_all(self) -> list[W]:
         """Empty the queue, first come first."""
-        waiters = list(self._waiting)
-        self._waiting.clear()
+        waiters = list(self.queue)
+        self.queue.clear()
         return waiters
 
     def expire(self, now: float, timeout: float) -> tuple[Effect[S, W], ...]:
         """Send away who has waited for *timeout* seconds."""
         refused: list[Effect[S, W]] = []
-        while self._waiting and (since := next(iter(self._waiting.values()))) + timeout <= now:
-            waiter, _ = self._waiting.popitem(last=False)
+        while self.queue and (since := next(iter(self.queue.values()))) + timeout <= now:
+            waiter, _ = self.queue.popitem(last=False)
             refused.append(Refuse(waiter, Refusal.TIMEOUT, now - since))
         return tuple(refused)
 
     def oldest_since(self) -> float | None:
         """When the head of the queue came; None without a queue."""
-        return next(iter(self._waiting.values())) if self._waiting else None
+        return next(iter(self.queue.values())) if self.queue else None
 
     def rested(self, now: float) -> list[tuple[S, float]]:
         """Idle servers, the longest at rest first, each with its seconds of rest."""
-        return [(server, now - self._idle_since[server]) for server in (*self._rested, *self._idle)]
+        return [(server, now - self._idle_since[server]) for server in (*self.resting, *self._idle)]
 
     def retire(self, server: S, reason: CloseReason) -> tuple[Effect[S, W], ...]:
         """Close *server* if it is idle; a held one is left alone."""
-        place = self._rested if server in self._rested else self._idle
+        place = self.resting if server in self.resting else self._idle
         if server not in place:
             return NOTHING
         place.remove(server)
@@ -223,14 +233,14 @@ class PoolState(Generic[S, W]):
         """After the size shrank: close idle servers beyond it."""
         effects: list[Effect[S, W]] = []
         while self.total > self.size and self.idle:
-            effects += self.retire((self._rested or self._idle)[0], CloseReason.SHRUNK)
+            effects += self.retire((self.resting or self._idle)[0], CloseReason.SHRUNK)
         return tuple(effects)
 
     def check(self) -> None:
         """Assert the invariants."""
-        idle = {*self._idle, *self._rested}
+        idle = {*self._idle, *self.resting}
         assert len(idle) == self.idle, "a server is idle twice"
         assert not idle & self.held, "a server is idle and held"
         assert idle <= set(self._idle_since), "an idle server's rest is not known"
         assert self.opening >= 0, "fewer than no servers are opening"
-        assert not (self._waiting and idle), "somebody waits while a server is idle"
+        assert not (self.queue and idle), "somebody waits while a server is idle"

@@ -51,6 +51,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `unread`: clients that do not read what they were sent.
 - `passages`: replication connections, each with a server of its own.
 - `client_pipe`: the hot path from a client to its server.
+- `prepared`: the hot path of statements that a client runs by name.
 - `pipe`: the hot path from a server to its client, and what a server owes.
 - `guest`: what a server expects of whoever it talks to.
 - `extended`: the extended protocol's owed replies and statement names.

@@ -26,6 +26,7 @@ _ENDING: Final = messages.message(b"D", b"P\0") + messages.message(b"E", b"\0\0\
 """What follows the Bind in libpq's batch: Describe and Execute of the unnamed portal, and Sync."""
 _ENDING_BYTES: Final = len(_ENDING)
 _SHORTEST_BIND: Final = 13
+_RUNS: Final = (_DESCRIBE, _EXECUTE)
 _ACTIVE: Final = Phase.ACTIVE  # an enum's attribute costs a look-up that a constant of the module does not
 
 
@@ -114,7 +115,8 @@ class ClientPipe(Writer):
             if batch.parse_bytes <= STATEMENT_BYTES:
                 self.last_batch = batch
         else:
-            self.walk(data)
+            if tag != _BIND or not self.bind(data):
+                self.walk(data)
             return
         server = self.server
         if verdict is not PLAIN and (server is None or not verdict.only_ends):
@@ -149,6 +151,8 @@ class ClientPipe(Writer):
                 else:
                     self.start(server, self.attach(server, now) + data, now, sql, None)
                 return
+        elif data[0] == _BIND and self.bind(data):
+            return
         self.walk(data)
 
     def start(self, server: Any, data: bytes, now: float, sql: bytes, parse: bytes | None) -> None:
@@ -169,6 +173,10 @@ class ClientPipe(Writer):
         """Queue for a server; *data* goes on when it has come. *sql*, *parse*: it can go by start()."""
         raise NotImplementedError
 
+    def bind(self, data: bytes) -> bool:
+        """Forward *data*, which begins with a Bind, if it is one plain batch of a named statement; else False."""
+        raise NotImplementedError
+
     def attach(self, server: Any, now: float) -> bytes:
         """Hold *server*; what must be sent before anything else is returned."""
         raise NotImplementedError
@@ -180,6 +188,21 @@ class ClientPipe(Writer):
     def walk(self, data: bytes) -> None:
         """Anything that is not a single plain Query."""
         raise NotImplementedError
+
+
+def executes_plainly(data: bytes, position: int) -> bool:
+    """Whether *data* from *position* on, behind a Bind, is the rest of a plain batch: Describe or not, Execute."""
+    size = len(data)
+    if position == size - _ENDING_BYTES and data.endswith(_ENDING):
+        return True
+    executed = False
+    while position + 6 < size:
+        tag = data[position]
+        if executed or (tag == _DESCRIBE and data[position + 5] != _PORTAL) or tag not in _RUNS:
+            return False
+        executed = tag == _EXECUTE
+        position += 1 + length_at(data, position + 1)[0]
+    return executed and position + 5 == size and data[position] == _SYNC and length_at(data, position + 1)[0] == 4
 
 
 def check_length(length: int, limit: int) -> None:

@@ -31,6 +31,7 @@ from typing import Final
 from poolguard.core.errors import ServerViolation
 from poolguard.relay.guest import Guest
 from poolguard.relay.replies import Reply
+from poolguard.wire import messages
 
 SIMPLE: Final = 1
 SWALLOW: Final = 2
@@ -61,6 +62,9 @@ A length below 4 needs no check of its own: the next tag is then read inside of 
 """
 _COMPLETES: Final = bytes(tag in b"123nTCIs" for tag in range(256))
 """By tag, inside the extended protocol: what completes one of the client's messages."""
+
+_BEGUN: Final = messages.command_complete("BEGIN") + messages.READY[IN_TRANSACTION]
+_BEGUN_BYTES: Final = len(_BEGUN)
 
 _PARSED_AND_BOUND: Final = b"1\0\0\0\4" + b"2\0\0\0\4"
 """ParseComplete and BindComplete, with which the answer to a batch begins."""
@@ -161,6 +165,15 @@ class ServerPipe(Writer):
                     if guest is self.guest:
                         guest.settled(status, monotonic())
                     return
+        elif len(replies) == 2 and data.startswith(_BEGUN) and not self._midway:
+            # A deferred BEGIN that went out ahead of a plain Query: PostgreSQL mostly answers both in one piece.
+            begin, owed = replies
+            if begin is SWALLOW and (owed is SIMPLE or owed is BATCH):
+                replies.popleft()
+                self.status = IN_TRANSACTION
+                if len(data) > _BEGUN_BYTES:
+                    self.data_received(data[_BEGUN_BYTES:])
+                return
         self.walk(data)
 
     def walk(self, data: bytes) -> None:

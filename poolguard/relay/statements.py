@@ -84,6 +84,14 @@ class Known:
     def __len__(self) -> int:
         return len(self._known)
 
+    def uses(self, statement: Statement) -> bool:
+        """Mark *statement* as used last; False if it is not known."""
+        try:
+            self._known.move_to_end(statement.name)
+        except KeyError:
+            return False
+        return True
+
     def use(self, statement: Statement) -> None:
         """Mark *statement*, which is known, as used last."""
         self._known.move_to_end(statement.name)

@@ -10,16 +10,18 @@ from poolguard.ledger.entries import Phase
 from poolguard.pool.state import Refusal
 from poolguard.relay import refusal
 from poolguard.relay.pipe import IDLE, length_at
+from poolguard.relay.prepared import Prepared
 from poolguard.relay.server import Server
 from poolguard.relay.state import HUSHED, SERVER_FULL
-from poolguard.relay.talk import PATIENCE_SECONDS, Talk
+from poolguard.relay.talk import PATIENCE_SECONDS
 from poolguard.wire import messages
 
 _QUERY, _CALL = b"QF"
+_BIND: Final = b"B"
 _PHASE_WAITING: Final = Phase.WAITING  # an enum's attribute costs a look-up that a constant of the module does not
 
 
-class Waiting(Talk):
+class Waiting(Prepared):
     """The part of a session that holds back what its client says."""
 
     __slots__ = ()
@@ -41,7 +43,11 @@ class Waiting(Talk):
         self.read_or_not()
         self.regate()
         self.stranger = server.last is not self.entry
-        self.walk(bytes(data), self.attach(server, now))
+        prefix, data = self.attach(server, now), bytes(data)
+        if data[:1] == _BIND and (statement := self.plainly_bound(data)) is not None:
+            self.execute(server, prefix, data, now, statement)
+        else:
+            self.walk(data, prefix)
         return True
 
     def refused(self, reason: Refusal, waited: float) -> None:

@@ -52,15 +52,17 @@ class Books(RuleBasedStateMachine):
                     assert self.queue.pop(waiter) == since
                     assert server in self.held
                     if refuses:
-                        self.back(server, refuses=refuses - 1)
+                        self.back(server, refuses=refuses - 1, directly=True)
 
     def forget(self, server: int) -> None:
         self.held.discard(server)
         if server in self.idle:
             self.idle.remove(server)
 
-    def back(self, server: int, *, refuses: int) -> None:
-        effects = self.state.give_back(server, self.now)
+    def back(self, server: int, *, refuses: int, directly: bool = False) -> None:
+        """Give *server* back; *directly*: as the pool does it, which asks for the first waiter before anything else."""
+        first = self.state.hand_over(server) if directly else None
+        effects = (Grant(first[0], server, first[1]),) if first else self.state.give_back(server, self.now)
         if not effects:
             assert not self.queue, "a free server rests while somebody waits"
             self.held.remove(server)
@@ -86,9 +88,9 @@ class Books(RuleBasedStateMachine):
             self.perform(effects)
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), refuses=st.integers(0, 3))
-    def give_back(self, data: st.DataObject, refuses: int) -> None:
-        self.back(data.draw(st.sampled_from(sorted(self.held))), refuses=refuses)
+    @rule(data=st.data(), refuses=st.integers(0, 3), directly=st.booleans())
+    def give_back(self, data: st.DataObject, refuses: int, directly: bool) -> None:
+        self.back(data.draw(st.sampled_from(sorted(self.held))), refuses=refuses, directly=directly)
 
     @precondition(lambda self: self.held or self.idle)
     @rule(data=st.data())
@@ -97,6 +99,7 @@ class Books(RuleBasedStateMachine):
         self.forget(server)
         self.perform(self.state.lost(server))
         self.perform(self.state.lost(server))
+        assert self.state.hand_over(server) is None
         assert self.state.give_back(server, self.now) == ()
 
     @precondition(lambda self: self.opening)

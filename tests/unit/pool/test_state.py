@@ -66,6 +66,25 @@ def test_those_for_whom_a_server_can_be_opened_do_not_count_as_a_queue() -> None
     ]
 
 
+def test_a_server_is_handed_straight_to_the_first_waiter_and_stays_held() -> None:
+    state = books(size=1, held="a")
+    for since, waiter in enumerate("xy"):
+        state.enqueue(waiter, float(since))
+    assert [state.hand_over("a"), state.hand_over("a"), state.hand_over("a")] == [("x", 0.0), ("y", 1.0), None]
+    assert (state.held, state.waiting, state.idle) == ({"a"}, 0, 0)
+
+
+def test_a_server_that_is_lost_or_too_many_is_handed_to_nobody() -> None:
+    state = books(size=2, held="ab")
+    state.enqueue("x", 0.0)
+    state.size = 1
+    assert state.hand_over("a") is None
+    assert state.give_back("a", 1.0) == (Close("a", CloseReason.SHRUNK),)
+    state.lost("b")
+    assert state.hand_over("b") is None
+    assert state.waiting == 1
+
+
 @pytest.mark.parametrize("way", ["given back", "opened"])
 def test_a_free_server_goes_to_the_first_waiter(way: str) -> None:
     state = books(size=1, held="a" if way == "given back" else "")

@@ -18,11 +18,14 @@ from poolguard.relay.client_pipe import (
     Batch,
     ClientPipe,
     check_length,
+    executes_plainly,
     plain_batch,
 )
 from poolguard.relay.pipe import BATCH, SIMPLE
 from tests.support.relaying import FakeTransport
 from tests.support.speech import FLUSH, SYNC, TERMINATE, batch, bind, close, describe, execute, message, parse, query
+
+BOUND = bind("known") + execute() + SYNC
 
 
 class Pipe(ClientPipe):
@@ -42,6 +45,10 @@ class Pipe(ClientPipe):
 
     def wait(self, data: bytes, now: float, sql: bytes | None = None, parse: bytes | None = None) -> None:
         self.asked.append(("wait", data, sql, parse))
+
+    def bind(self, data: bytes) -> bool:
+        self.asked.append(("bind", data))
+        return data == BOUND
 
     def attach(self, server: Any, now: float) -> bytes:
         self.server = server
@@ -88,6 +95,43 @@ def test_what_a_server_must_be_told_first_goes_in_the_same_write() -> None:
     pipe.prefix = b"first "
     pipe.data_received(query("SELECT 1"))
     assert one.sent == [b"first " + query("SELECT 1")]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_bind_is_walked_unless_it_can_go_by_itself(begun: bool) -> None:
+    pipe = Pipe(server())
+    if begun:
+        pipe.gate = pipe.begun
+    other = bind("other") + execute() + SYNC
+    pipe.data_received(BOUND)
+    pipe.data_received(other)
+    assert pipe.asked == [("bind", BOUND), ("bind", other), ("walk", other)]
+
+
+@pytest.mark.parametrize(
+    ("behind", "plain"),
+    [
+        (describe() + execute() + SYNC, True),
+        (execute() + SYNC, True),
+        (execute(rows=5) + SYNC, True),
+        (execute("portal") + SYNC, True),
+        (describe("S", "a") + execute() + SYNC, False),
+        (describe() + describe() + execute() + SYNC, True),
+        (execute() + execute() + SYNC, False),
+        (execute() + describe() + SYNC, False),
+        (describe() + SYNC, False),
+        (SYNC, False),
+        (execute(), False),
+        (execute() + FLUSH, False),
+        (execute() + SYNC + SYNC, False),
+        (bind() + execute() + SYNC, False),
+        (describe() + execute() + SYNC + query("SELECT 1"), False),
+        (b"", False),
+        (b"E", False),
+    ],
+)
+def test_behind_a_bind_only_one_execution_is_plain(behind: bytes, plain: bool) -> None:
+    assert executes_plainly(b"before" + behind, 6) is plain
 
 
 def test_without_a_free_server_it_waits() -> None:

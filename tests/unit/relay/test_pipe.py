@@ -21,6 +21,8 @@ from poolguard.wire.messages import (
 from tests.support.fakepg import DESCRIPTION, row
 from tests.support.relaying import FakeTransport
 
+BEGUN = command_complete("BEGIN") + READY[b"T"[0]]
+
 IDLE, OPEN, FAILED = b"ITE"
 DONE = command_complete("SELECT 1")
 ERROR = error_response("22012", "division by zero")
@@ -150,6 +152,23 @@ def test_what_was_asked_by_poolguard_itself_is_swallowed(cut: int) -> None:
     ours = DESCRIPTION + row("ours") + DONE + READY[IDLE]
     assert pipe.hear(ours + ANSWER + READY[OPEN], cut) == ANSWER + READY[OPEN]
     assert pipe.told.settlements == [OPEN]
+
+
+@pytest.mark.parametrize("owed", [SIMPLE, BATCH])
+@pytest.mark.parametrize("cut", [0, 1, 7, len(BEGUN), len(BEGUN) + 3])
+def test_the_answer_to_a_deferred_begin_is_not_the_clients(cut: int, owed: int) -> None:
+    """Alone, or in one piece with the answer behind it."""
+    pipe = Pipe(SWALLOW, owed)
+    assert pipe.hear(BEGUN + ANSWER + READY[OPEN], cut) == ANSWER + READY[OPEN]
+    assert (pipe.told.settlements, pipe.status, len(pipe.replies)) == ([OPEN], OPEN, 0)
+
+
+def test_what_only_looks_like_a_begins_answer_is_the_clients() -> None:
+    pipe = Pipe(SIMPLE, SIMPLE)
+    assert pipe.hear(BEGUN + ANSWER + READY[OPEN]) == BEGUN + ANSWER + READY[OPEN]
+    pipe = Pipe(SIMPLE, SIMPLE)
+    middle = row("x" * 10) + DONE
+    assert pipe.hear(middle[:7]) + pipe.hear(middle[7:] + BEGUN + READY[OPEN]) == middle + BEGUN + READY[OPEN]
 
 
 def test_a_parameter_or_error_that_is_swallowed_is_watched_as_such() -> None:
