@@ -11,6 +11,7 @@ from poolguard.relay.laned import LanedSession
 from poolguard.relay.pipe import IDLE, SWALLOW
 from poolguard.relay.retry import is_error, is_one_statement, lone_statement, may_repeat, read_answer, without_prefix
 from poolguard.relay.server import Server
+from poolguard.relay.statements import Statement
 from poolguard.settings.policies import PolicyMode
 from poolguard.wire.fingerprint import fingerprint
 from poolguard.wire.text import PLAIN
@@ -75,6 +76,10 @@ class RetryingSession(LanedSession):
         if attempt is None or attempt.timer is None:
             self.attempt = self._attempt_at(data)
         super().walk(data, prefix)
+
+    def plainly_bound(self, data: bytes) -> Statement | None:
+        """None, so that prepared statements are walked, and remembered there."""
+        return None
 
     def _attempt_at(self, data: bytes) -> Attempt | None:
         if self.pin or self.carry or self.block or self.skipping or self.unsynced or self.unsure:
