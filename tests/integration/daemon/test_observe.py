@@ -30,6 +30,7 @@ def test_nothing_is_ended_and_everything_is_told(run: Run, settings: dict[str, A
         assert daemon.metric("poolguard_policy_actions_total", action=action, **labels) == 1
     assert daemon.metric("poolguard_policy_actions_total", outcome="done") == 0
     assert daemon.metric("poolguard_policy_matches_total", rule="idle_in_transaction", mode="observe") == 2
+    daemon.told("a rule matched; nothing was done, for its mode is observe", times=2)
     assert {line["level"] for line in daemon.logged("a rule matched; nothing was done, for its mode is observe")} == {
         "info"
     }
