@@ -27,7 +27,9 @@ import sys
 from pathlib import Path
 from poolguard.demo.kept import KeptProcesses
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it, and so would this
+# Whoever runs the tests may ignore these (a shell's `&`, nohup), and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 kept = KeptProcesses(Path(sys.argv[1]))
 pid = kept.spawn(sys.argv[2:], log=kept.folder / "log", env={})
 while not (kept.folder / "log").read_text():
