@@ -18,6 +18,7 @@ from poolguard.wire import messages
 
 _QUERY, _CALL = b"QF"
 _BIND: Final = b"B"
+_PHASES_WAITING: Final = (Phase.WAITING, Phase.WAITING_IN_LANE)
 _PHASE_WAITING: Final = Phase.WAITING  # an enum's attribute costs a look-up that a constant of the module does not
 
 
@@ -141,10 +142,13 @@ class Waiting(Prepared):
     def lingers(self) -> bool:
         """The client has gone; True if it said goodbye behind what is held back, which PostgreSQL would still run.
 
-        What merely waits for a server is given up: nobody is there any more to want it.
+        What merely waits for a server is given up: nobody is there any more to want it. Not so what goes on in a
+        moment, behind an answer that has come and with which the server went back.
         """
         held = self.held
-        if self.closed or self.server is None or held is None or not held.endswith(messages.TERMINATE):
+        if self.closed or held is None or not held.endswith(messages.TERMINATE):
+            return False
+        if self.server is None and self.entry.phase in _PHASES_WAITING:
             return False
         asyncio.get_running_loop().call_later(PATIENCE_SECONDS, partial(self.leave, vanished=True))
         return True

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from poolguard.core.loopback import is_loopback
+from poolguard.settings.expressions import reach
 from poolguard.settings.model import AuthMethod, PoolMode, Settings
 from poolguard.settings.policies import LADDERS, Policy
 from poolguard.settings.problems import Path, did_you_mean
@@ -13,6 +14,9 @@ POSTGRES_DEFAULT_CONNECTIONS: Final = 97
 """max_connections (100) less superuser_reserved_connections (3), PostgreSQL's defaults."""
 
 OBSERVER_CONNECTIONS: Final = 1
+
+SHORT_SIGHT: Final = 500
+"""Characters; what a regular expression looks for in a statement often stands behind fewer."""
 
 CONSOLE: Final = "poolguard"
 """The database name that leads to the console, and to no pool."""
@@ -41,7 +45,7 @@ def find_problems(settings: Settings) -> list[Finding]:
 
 def find_warnings(settings: Settings) -> list[Finding]:
     """What works and may surprise. Shown by check-config and logged at start."""
-    return [*_connections(settings), *_open_control(settings), *_useless(settings)]
+    return [*_connections(settings), *_open_control(settings), *_useless(settings), *_short_sight(settings)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +185,27 @@ def _useless(settings: Settings) -> Iterator[Finding]:
     for name in _not_default(settings.policies):
         if name not in used:
             yield Finding(("policies", name), "no pool names this policy")
+
+
+def _short_sight(settings: Settings) -> Iterator[Finding]:
+    for path, expression in _expressions(settings):
+        if expression is not None and (size := reach(expression)) < SHORT_SIGHT:
+            text = (
+                f"with so many repeats, only the first {size} characters of a statement are looked at: "
+                "anchor the expression with ^, or give it fewer of *, +, ? and |"
+            )
+            yield Finding(path, text)
+
+
+def _expressions(settings: Settings) -> Iterator[tuple[Path, str | None]]:
+    for number, route in enumerate(settings.routes):
+        yield ("routes", number, "match", "statement"), route.match.statement
+    for name, pool in settings.pools.items():
+        for number, lane in enumerate(pool.lanes):
+            yield ("pools", name, "lanes", number, "match", "statement"), lane.match.statement
+    for name, policy in settings.policies.items():
+        for number, rule in enumerate(policy.rules):
+            yield ("policies", name, "rules", number, "when", "statement"), rule.when.statement
 
 
 def _does_something(policy: Policy) -> bool:

@@ -30,6 +30,7 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_BEGINNINGS: Final = ("^", r"\A")
 _FLAGS: Final = re.compile(r"\(\?[aiLsu]*\)")
 
 
@@ -97,5 +98,13 @@ def _tokens(expression: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_anchored(expression: str) -> bool:
-    """Whether it can begin at the beginning of a text only."""
-    return expression.startswith(("^", r"\A")) and "|" not in expression
+    """Whether it can begin at the beginning of a text only: each alternative that is in no group says so."""
+    depth, begins = 0, True
+    for kind, text in _tokens(expression):
+        if begins and kind != "flags":
+            if text not in _BEGINNINGS:
+                return False
+            begins = False
+        depth += (kind == "open") - (kind == "close")
+        begins = begins or (kind == "or" and depth == 0)
+    return not begins

@@ -21,10 +21,13 @@ CLIENTS, ROUNDS = 6, 8
 
 SEEN = """
     UPDATE hot SET n = n + 1, most = greatest(most, (
-        SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND query LIKE '%UPDATE hot SET n%'
-    )) FROM pg_sleep(0.002) WHERE id = 1
+        SELECT count(backend_xid) FROM pg_stat_activity WHERE query LIKE '%UPDATE hot SET n%'
+    )) FROM (SELECT txid_current(), pg_sleep(0.002)) AS slow WHERE id = 1
 """
-"""Notes how many of its kind PostgreSQL has under way, itself included: a backend is idle before it says so."""
+"""Notes how many of its kind PostgreSQL has under way, itself included.
+
+By their transaction ids: who merely prepares this is in no lane and has none, and who has ended has none any more.
+"""
 
 
 def pools(at_once: int = 1, **more: Any) -> dict[str, Pool]:

@@ -3,6 +3,8 @@ from dataclasses import replace
 import pytest
 
 from poolguard.settings.check import find_problems, find_warnings
+from poolguard.settings.lanes import Lane, LaneMatch
+from poolguard.settings.matching import When
 from poolguard.settings.model import (
     Auth,
     AuthMethod,
@@ -18,7 +20,7 @@ from poolguard.settings.model import (
     Upstream,
     User,
 )  # fmt: skip
-from poolguard.settings.policies import Policy
+from poolguard.settings.policies import Ladder, Policy, Rule
 
 USERS = {"a": User(password="x")}
 
@@ -67,6 +69,22 @@ def test_an_open_control_listener_without_token_is_warned_of() -> None:
     settings = Settings(listen=Listen(control=ControlListener(host="0.0.0.0")))
     assert [finding.path for finding in find_warnings(settings)] == [("listen", "control", "host")]
     assert find_warnings(replace(settings, auth=Auth(admin_token="t"))) == []
+
+
+def test_expressions_that_look_at_the_beginning_only_are_warned_of() -> None:
+    far, near = "^select .* from .* for update", "select .* from .* for update"
+    for expression, warned in ((far, False), (near, True)):
+        settings = Settings(
+            pools={"app": Pool(lanes=(Lane(name="hot", match=LaneMatch(statement=expression), at_once=1),))},
+            policies={"app": Policy(rules=(Rule(name="r", when=When(statement=expression), then=Ladder(warn=1.0)),))},
+            routes=(Route(match=Match(statement=expression), pool="app"),),
+        )
+        paths = [finding.path for finding in find_warnings(settings) if "characters" in finding.text]
+        assert paths == warned * [
+            ("routes", 0, "match", "statement"),
+            ("pools", "app", "lanes", 0, "match", "statement"),
+            ("policies", "app", "rules", 0, "when", "statement"),
+        ]
 
 
 def test_users_without_effect_are_warned_of() -> None:

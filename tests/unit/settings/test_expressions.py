@@ -33,6 +33,20 @@ def test_each_repeat_leaves_it_less(expression: str, least: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "expression",
+    ["^(select .* from .* for update|update .* )", "^a.*b.*c|^d", r"(?i)\A(?:a|b).*c.*d", r"^a\|.*b.*", "^a|^b.*c.*"],
+)
+def test_what_begins_with_the_text_only_sees_more_of_it(expression: str) -> None:
+    """Supervision 5.7: a pop's FOR UPDATE stands behind some 150 characters."""
+    assert 500 <= reach(expression) < MOST_CHARACTERS
+
+
+@pytest.mark.parametrize("expression", ["^a|b.*c.*d", "(^a|b).*c.*d", "|^a.*b.*c", "a^.*b.*c", "(?i)b.*c.*d"])
+def test_one_alternative_that_begins_anywhere_is_enough_to_see_less(expression: str) -> None:
+    assert reach(expression) < 300
+
+
+@pytest.mark.parametrize(
     ("expression", "why"),
     [
         ("(a+)+", "repeats a group"),
