@@ -1,8 +1,10 @@
 """The keeper's own parts, called in this process: the process table, killing a family, removing a folder."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,15 @@ import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
 print(child.pid, flush=True)
 sys.stdin.read()
+"""
+
+PARENT_OF_EVER_MORE = """
+import os, signal
+for _ in range(300):
+    if os.fork() == 0:
+        signal.pause()
+    print("another", flush=True)
+signal.pause()
 """
 
 
@@ -43,6 +54,29 @@ def test_killing_a_process_takes_its_children_along() -> None:
 
         assert process.returncode == -9
         assert child not in living()
+
+
+def test_what_is_forked_while_its_parent_is_killed_goes_along() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", PARENT_OF_EVER_MORE], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+
+            assert kill_tree(process)
+
+            assert {pid for pid in living() if _group(pid) == process.pid} == set()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def test_an_unknown_command_is_answered_with_an_error(tmp_path: Path) -> None:
