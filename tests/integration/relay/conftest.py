@@ -47,7 +47,7 @@ def database(shared_database: Database) -> Iterator[Database]:
     yield shared_database
     with shared_database.connect() as admin:
         try:
-            eventually(lambda: not admin.execute(LEFT).fetchall(), within=3)
+            eventually(lambda: not admin.execute(LEFT).fetchall(), within=10)
         except AssertionError:
             left = admin.execute(f"select pg_terminate_backend(pid), query from ({LEFT}) as b").fetchall()
             pytest.fail(f"still running: {left}")

@@ -58,5 +58,6 @@ async def seen(observer: Observer, waiters: int) -> Observer:
         await observer.look()
         return observer.state.graph.waiters == waiters
 
-    await eventually_async(look, within=10)
+    # A dear collection is followed by a pause of 40 times as long, on a busy machine too.
+    await eventually_async(look, within=30)
     return observer
