@@ -75,7 +75,7 @@ def run(seconds: float, seed: int, say: Callable[[str], None]) -> Part:
         stack.enter_context(watched(sidecars, history))
         world = World(running, network, sidecars, contenders, history, chance, TTL, threading.Event())
         began = boottime()
-        _healed(world)
+        _standing(world)
         while boottime() - began < seconds:
             fault = chance.choice(FAULTS)
             happened[fault.__name__] += 1
@@ -98,6 +98,19 @@ def _healed(world: World) -> None:
     """A fault is over: each name must have a leader within a term and a second. Nothing else happens meanwhile."""
     at, within = boottime(), TTL + 1.0
     world.stopped.wait(within)
+    _judge_from(world, at, within)
+
+
+def _standing(world: World) -> None:
+    """Nothing has happened yet: go on when each name has its first leader."""
+    at, within = boottime(), TTL + 1.0
+    names = {each.lease for each in world.contenders}
+    while {each.name for each in of(list(world.history), Granted)} < names and boottime() < at + within:
+        world.stopped.wait(0.05)
+    _judge_from(world, at, within)
+
+
+def _judge_from(world: World, at: float, within: float) -> None:
     for name in sorted({each.lease for each in world.contenders}):
         world.history.note(Healed(name=name, at=at, within=within))
 

@@ -1,6 +1,7 @@
 """What a run plays on: one PostgreSQL, sidecars whose way to it can be broken, and threads for both."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,7 +51,8 @@ def pods(running: EmbeddedPostgres, network: Network, count: int) -> Iterator[li
             proxy = network.proxy(running.host, running.port)
             pod = Pod(pod_settings("127.0.0.1", proxy.port, running.user), f"pod-{number}", proxy)
             made.append(pod)
-            pod.start()
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(Pod.start, made))
         yield made
     finally:
         for pod in made:

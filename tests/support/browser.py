@@ -108,6 +108,10 @@ class Page:
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
+    async def hurry(self, seconds: float) -> None:
+        """Let the tab's clock and timers run through *seconds* as fast as they can."""
+        await self.ask("Emulation.setVirtualTimePolicy", policy="advance", budget=seconds * 1000)
+
     async def until(self, expression: str) -> Any:
         """Return the value of *expression* once it is true."""
 

@@ -109,7 +109,8 @@ class Running:
             assert sessions is None or len(self.ledger.sessions) == sessions, self.ledger.facts(now)
             return True
 
-        await eventually_async(balanced, within=within)
+        # A look costs microseconds, and some tests come to rest five hundred times.
+        await eventually_async(balanced, within=within, every=0.001)
 
 
 def _reason(context: Mapping[str, object]) -> BaseException:

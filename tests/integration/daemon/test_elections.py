@@ -90,10 +90,15 @@ def test_readyz_tells_when_postgresql_no_longer_answers_the_leases(
 
     assert store()["ok"]
     pg_control.stop()
-    eventually(lambda: not store()["ok"], within=25.0, every=0.2)
+    eventually(lambda: not store()["ok"], within=40.0, every=0.2)
     assert daemon.metric("poolguard_lease_store_up") == 0
     pg_control.start()
-    eventually(lambda: store()["ok"], within=25.0, every=0.2)
+
+    def answers() -> bool:
+        return daemon.ask("POST", CAMPAIGN, {"holderIdentity": "pod-1", "requestId": "pod-1"}).status != 503
+
+    eventually(answers, within=25.0, every=0.1)  # or else it asks by itself, some seconds later
+    eventually(lambda: store()["ok"], within=25.0, every=0.1)
 
 
 def test_the_old_electors_interface_names_this_host_once_it_leads(run: Run, settings: dict[str, Any]) -> None:

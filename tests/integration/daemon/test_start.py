@@ -61,7 +61,7 @@ def test_a_start_is_no_block_of_the_loop(run: Run, settings: dict[str, Any]) -> 
 def test_postgresql_that_goes_away_later_is_told_and_leaves_it_ready(
     run: Run, settings: dict[str, Any], pg_control: EmbeddedPostgres
 ) -> None:
-    daemon = run(settings)
+    daemon = run({**settings, "limits": {"drain_timeout": "500ms"}})
     assert eventually(lambda: daemon.probe("/readyz").status == 200)
     pg_control.stop()
     with pytest.raises(psycopg.Error), ThreadPoolExecutor(1) as threads:

@@ -8,7 +8,7 @@ SEED = 3
 
 def test_a_short_run_of_contenders_under_a_fault_is_a_right_history() -> None:
     told: list[str] = []
-    part = faults.run(6.0, SEED, told.append)
+    part = faults.run(2.0, SEED, told.append)
     assert part.broken == []
     assert part.passed, part.text()
     assert len(told) == 1

@@ -128,5 +128,6 @@ async def test_a_page_whose_poolguard_has_gone_says_so(daemon: Daemon, browser: 
     page = await browser.open(f"{daemon.control_url}/")
     await page.shows("#link", "live")
     daemon.close()
+    await page.hurry(20.0)
     await page.shows("#link", "has not answered")
     assert await page.js("document.body.classList.contains('stale')")
