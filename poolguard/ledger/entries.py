@@ -95,9 +95,9 @@ class SessionEntry:
         self.pin = ""
         """Why the server outlives the transaction; empty for no pin."""
 
-    def remember_set(self) -> None:
-        """The latest statement was a SET that lasts beyond its transaction."""
-        self.sets = (*self.sets, self.statement)[-LASTING_SETS:]
+    def remember_set(self, sql: bytes) -> None:
+        """*sql* is a SET that lasts beyond its transaction, and keeps the server."""
+        self.sets = (*self.sets, sql)[-LASTING_SETS:]
 
     @property
     def transaction_id(self) -> TransactionId:

@@ -44,6 +44,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `rest`: when a session reads and when it is at rest.
 - `talk`: what a client says, when it is not plain.
 - `keeping`: what a session leaves in its server: pins.
+- `learning`: its search_path, where PostgreSQL does not report it.
 - `following`: its run-time parameters, and what a RESET leads back to.
 - `state`: everything that is known of one session.
 - `hands`: what the guard, an operator or a cancel request does to a session.

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 from poolguard.core.errors import ClientViolation
 from poolguard.relay import forgetting, listening, unnamed
-from poolguard.relay.pipe import FAILED, IDLE, PASS, SWALLOW
+from poolguard.relay.client_pipe import executes_plainly
+from poolguard.relay.pipe import FAILED, IDLE, PASS, SWALLOW, length_at
 from poolguard.relay.replies import Reply
 from poolguard.relay.statements import NOWHERE, Statement, name_and_rest, server_name
 from poolguard.relay.unsure import changing, must_be_sure
@@ -65,6 +66,12 @@ def forward(  # noqa: C901 - one function; in parts each message would cost call
     verdict = _meaning(session, name)
     if verdict is not PLAIN:
         _bind(session, server, owed, portal, verdict)
+        if verdict.resets or Pin.PATH in verdict.pins:
+            alone = _is_alone(data, position, end)
+            refused = session.moves_path(verdict, server, _text(session, name), alone=alone)
+            if refused is not None:
+                owed.append(refused)
+                return SURE_TO_FAIL
     elif session.portals:
         session.portals.pop(portal, None)
     return _named(session, server, owed, whole, name, b"B", portal + b"\0", b"\0" + rest)
@@ -95,6 +102,25 @@ def _bind(session: "Talk", server: "Server", owed: Owed, portal: bytes, verdict:
     portals[portal] = verdict
     if len(portals) > session.around.limits().statements_per_client:
         del portals[next(iter(portals))]
+
+
+def _is_alone(data: bytes, position: int, end: int) -> bool:
+    """Whether all of *data* is one batch, which runs nothing but what the Bind at *position* binds."""
+    if not executes_plainly(data, end):  # first: of many Binds in *data* that is true of the last one alone
+        return False
+    at = 0
+    while at < position and data[at] in (_PARSE, _DESCRIBE):
+        at += 1 + length_at(data, at + 1)[0]
+    return at == position
+
+
+def _text(session: "Talk", name: bytes) -> bytes:
+    """What a Bind of *name* runs, as far as that is known."""
+    if name:
+        statement = session.statements.get(name)
+        return statement.text if statement is not None else session.entry.statement
+    parse = session.unnamed
+    return b"" if parse is None else parse[6 : parse.index(b"\0", 6)]
 
 
 def _execute(session: "Talk", server: "Server", owed: Owed, whole: bytes) -> bytes | None:

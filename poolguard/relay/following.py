@@ -11,10 +11,11 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from poolguard.relay.parameters import TRACKED, Reset, give
+from poolguard.relay.parameters import TRACKED, ParameterSet, Reset, give
 from poolguard.relay.pipe import FAILED, IDLE, RESETTING, SWALLOW, SYNC
 from poolguard.relay.replies import Reply
 from poolguard.relay.state import SessionState
+from poolguard.relay.statements import context_of
 from poolguard.wire import messages
 from poolguard.wire.text import ALL_PARAMETERS, Kind, Pin, Verdict
 
@@ -97,7 +98,7 @@ class Following(SessionState):
         now, self.resetting = monotonic(), None
         self._note_undo()
         for name in reset.given:
-            self.wanted = self.wanted.like(self.at_login, name)
+            self.wants(self.wanted.like(self.at_login, name))
         for name, value in reset.reported.items():
             self._changed(name, value, usual)
             if (known.get(name.lower()) if name.lower() in TRACKED else reset.stood[name]) != value:
@@ -141,13 +142,18 @@ class Following(SessionState):
     def _changed(self, name: str, value: str, usual: Mapping[str, str | None]) -> None:
         key = name.lower()
         if value == usual.get(key) and key not in dict(self.at_login.items):
-            self.wanted = self.wanted.like(self.at_login, name)  # as it was: nothing need be set
+            self.wants(self.wanted.like(self.at_login, name))  # as it was: nothing need be set
         elif key in TRACKED:
-            self.wanted = self.wanted.changed(name, value)
+            self.wants(self.wanted.changed(name, value))
         if key == "application_name":
             self.entry.application_name = value
         elif key == _STRINGS and value == "off":
             self.pin_for(Pin.STRINGS)
+
+    def wants(self, wanted: ParameterSet) -> None:
+        """Its servers must have *wanted* from now on, by which names in its statements have their meaning."""
+        self.wanted = wanted
+        self.home = context_of(wanted.items)
 
     def _note_undo(self) -> None:
         if self.undo[0] != self.entry.checkout:
@@ -159,7 +165,7 @@ class Following(SessionState):
         if checkout != self.entry.checkout:
             return set()
         changed = {name for name, _ in set(self.wanted.items) ^ set(before.items)}
-        self.wanted = before
+        self.wants(before)
         if "application_name" in changed:
             self.entry.application_name = dict(before.items).get("application_name", "")
         return changed

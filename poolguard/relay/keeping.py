@@ -4,8 +4,7 @@ from collections.abc import Collection
 from time import monotonic
 from typing import Final
 
-from poolguard.core.errors import NotSupported
-from poolguard.relay.following import Following
+from poolguard.relay.learning import Learning
 from poolguard.relay.pipe import IDLE, RESETTING, SWALLOW
 from poolguard.relay.replies import Reply
 from poolguard.relay.server import Server
@@ -17,6 +16,9 @@ from poolguard.wire.text import PLAIN, Pin, Verdict
 _MAY_LOCK: Final = frozenset((Pin.ADVISORY_LOCK, Pin.UNREAD))
 _HARMLESS: Final = frozenset((Pin.SEQUENCE,))
 """What meets nobody else, if it is lost."""
+_LEARNT: Final = frozenset((Pin.PATH,))
+"""What `moves_path` sees to, when it is executed."""
+_SETS: Final = frozenset((Pin.SET, Pin.PATH))
 _LOST: Final = 100
 _LOCKS_LEFT: Final = messages.query(
     "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid() LIMIT 1"
@@ -25,7 +27,7 @@ _LOCKS_LEFT: Final = messages.query(
 _FORGET_SEQUENCES: Final = messages.query("DISCARD SEQUENCES")
 
 
-class Keeping(Following):
+class Keeping(Learning):
     """The part of a session that knows what PostgreSQL keeps for it."""
 
     __slots__ = ()
@@ -44,18 +46,19 @@ class Keeping(Following):
         return ahead
 
     def foresee(self, verdict: Verdict, server: Server, *, first: bool) -> bytes:
-        """Pin for what a statement may leave behind when it is executed; see `heed`."""
-        if not verdict.pins or (verdict.subscribes and self.fans_out):
+        """Pin for what a statement may leave behind when it is executed, but for search_path; see `heed`."""
+        pins = verdict.pins - _LEARNT
+        if not pins or (verdict.subscribes and self.fans_out):
             return b""
         ahead = b""
-        if Pin.SEQUENCE in verdict.pins and first and self.stranger and self.entry.statements == 1:
+        if Pin.SEQUENCE in pins and first and self.stranger and self.entry.statements == 1:
             # Else PostgreSQL would answer with what another client drew; now it answers 55000, or ours.
             server.replies.append(SWALLOW)
             server.unnamed = None
             ahead = _FORGET_SEQUENCES
-        if Pin.SET in verdict.pins:
-            self.entry.remember_set()
-        self._leaves(verdict.pins, server)
+        if Pin.SET in pins:
+            self.entry.remember_set(self.entry.statement)
+        self.leaves(pins, server)
         return ahead
 
     def takes_effect(self, verdict: Verdict, server: Server) -> None:
@@ -76,19 +79,12 @@ class Keeping(Following):
 
     def forbidden(self, verdict: Verdict) -> Reply | None:
         """The reply of what must fail in a statement's place, if the pool's setting refuses what it leaves behind."""
-        settings = self.pool.settings
-        pins = verdict.pins - _HARMLESS
-        if verdict.subscribes and self.fans_out:
+        if not verdict.pins - _HARMLESS - _LEARNT or (verdict.subscribes and self.fans_out):
             return None
-        if not pins or settings.on_session_state is not OnSessionState.REJECT or settings.mode is PoolMode.SESSION:
-            return None
-        error = NotSupported(
-            f"{verdict.pin.value} needs a session that keeps its server, which pool {self.pool.name!r} refuses",
-            hint="Do without it, connect to a pool of mode session, or set this pool's on_session_state to pin.",
-        )
-        return Reply(error=messages.error_of(error))
+        return self.refuses(verdict.pin)
 
-    def _leaves(self, pins: frozenset[Pin], server: Server) -> None:
+    def leaves(self, pins: frozenset[Pin], server: Server) -> None:
+        """What pins is about to be executed: keep the server, or have it cleaned, as the pool's setting says."""
         settings = self.pool.settings
         if settings.mode is PoolMode.SESSION or settings.on_session_state is OnSessionState.PIN:
             for pin in pins:
@@ -100,6 +96,8 @@ class Keeping(Following):
     def pin_for(self, reason: Pin) -> None:
         """Keep the server beyond the transaction, until *reason* and all others have ended."""
         self.freeing = frozenset()
+        if self.learning is not None:
+            self.unlearnt()
         self.advisory_lock = self.advisory_lock or reason in _MAY_LOCK
         self.pins.add(reason)
         if not self.pin:
@@ -142,9 +140,11 @@ class Keeping(Following):
     def freed(self) -> bool:
         """That Query has succeeded; True if nothing pins any more."""
         self.pins -= self.freeing
+        if Pin.PATH in self.freeing and self.server is not None:
+            self.learnt(self.server)
         if Pin.LISTEN in self.freeing:
             self.listens_itself = False
-        if Pin.SET not in self.pins:
+        if self.pins.isdisjoint(_SETS):
             self.entry.sets = ()
         self.freeing = frozenset()
         if dict(self.at_login.items).get("standard_conforming_strings") == "off":
@@ -196,13 +196,19 @@ class Keeping(Following):
         self.lost[ours] = name
 
     def plan_changed(self) -> None:
-        """See pipe.Guest. All that was run without waiting for an answer may be meant."""
+        """See pipe.Guest. All that was run without waiting for an answer may be meant.
+
+        Where names mean another thing to this client than when it prepared a statement, that alone may be why: then
+        others have nothing to learn from it.
+        """
+        context = self.context()
         for statement in self.bound:
-            self.catalogue.retire(statement)
+            if statement.context == context:
+                self.catalogue.retire(statement)
         self.renew(self.bound)
 
     def renew(self, stale: Collection[Statement]) -> None:
         """Have new statements in place of those that are *stale*, under the client's same names."""
         for name, statement in self.statements.items():
             if statement in stale:
-                self.statements[name] = self.catalogue.intern(statement.body, statement.context)
+                self.statements[name] = self.catalogue.intern(statement.body, self.context())

@@ -9,10 +9,15 @@ from collections.abc import Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
+from poolguard.wire.meaning import SEARCH_PATH
 from poolguard.wire.text import REPORTED
 
-TRACKED: Final = frozenset(name.decode() for name in REPORTED)
-"""Names (lower case) whose ParameterStatus is followed."""
+PATH: Final = SEARCH_PATH.decode()
+TRACKED: Final = frozenset((*(name.decode() for name in REPORTED), PATH))
+"""Names (lower case) whose ParameterStatus is followed. PostgreSQL sends that of search_path since version 18."""
+
+SAID: Final = "\0"
+"""Begins a value that is not one for set_config, but stands as a client's SET said it; no other can hold it."""
 
 
 class ParameterSet:
@@ -26,6 +31,10 @@ class ParameterSet:
     def changed(self, name: str, value: str) -> "ParameterSet":
         """The same set, but for one parameter."""
         return parameter_set({**dict(self.items), name.lower(): value})
+
+    def get(self, name: str) -> str | None:
+        """The value of a lower-case *name*; None if it is as at the server's login."""
+        return next((value for key, value in self.items if key == name), None)
 
     def like(self, other: "ParameterSet", name: str) -> "ParameterSet":
         """The same set, but with one parameter as *other* has it, or without it."""
@@ -77,7 +86,9 @@ def switch(now: ParameterSet | None, wanted: ParameterSet) -> str:
     before, after = dict(now.items) if now is not None else {}, dict(wanted.items)
     statements = [] if now is not None else ["RESET ALL"]
     statements += [f'RESET "{_identifier(name)}"' for name in before if name not in after]
-    calls = [_set(name, value) for name, value in after.items() if before.get(name) != value]
+    new = {name: value for name, value in after.items() if before.get(name) != value}
+    calls = [_set(name, value) for name, value in new.items() if not value.startswith(SAID)]
+    statements += [f"SET {name} TO {value[1:]}" for name, value in new.items() if value.startswith(SAID)]
     if calls:
         statements.append("SELECT " + ",".join(calls))
     return ";".join(statements)
@@ -131,5 +142,7 @@ class Reset:
         now = {**before, **{name.lower(): value for name, value in self.reported.items()}}
         # A reported one that is another than the server's own was set anew by the same text.
         return {
-            name: value for name, value in self.mine.items() if name not in TRACKED or now.get(name) == usual.get(name)
+            name: value
+            for name, value in self.mine.items()
+            if name not in TRACKED or name not in usual or now.get(name) == usual.get(name)
         }

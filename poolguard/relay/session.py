@@ -170,6 +170,8 @@ class Session(Rest):
         if fields.get("C") in CULPABLE:
             self.around.on_error(self.entry, fields)
         self.freeing = frozenset()
+        if self.learning is not None:
+            self.unlearnt()
         self.doubted = self.unnamed
         self.reset_erred()
         self.copying = 0

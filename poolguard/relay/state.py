@@ -84,6 +84,7 @@ class SessionState(ClientPipe):
         "holders",
         "home",
         "ignored",
+        "learning",
         "listens_itself",
         "lost",
         "maps_names",
@@ -140,6 +141,8 @@ class SessionState(ClientPipe):
         """Why, if not for the mode; `pin` is the first."""
         self.freeing: frozenset[Pin] = frozenset()
         """Those that have ended if what was sent succeeds."""
+        self.learning: str | None = None
+        """The search_path that it will have if what was sent succeeds; empty: as at its login. See learning.py."""
         self.unlocking = False
         """An advisory lock may have been given back, perhaps the last."""
         self.probe: bytes | None = None
@@ -271,4 +274,8 @@ class SessionState(ClientPipe):
 
     def pin_for(self, reason: Pin) -> None:
         """Keep the server beyond the transaction, until *reason* and all others have ended."""
+        raise NotImplementedError
+
+    def leaves(self, pins: frozenset[Pin], server: Server) -> None:
+        """What pins is about to be executed."""
         raise NotImplementedError

@@ -256,11 +256,12 @@ class Talk(Keeping):
     def _telling(self, server: Server, sql: bytes, verdict: Verdict) -> bytes | None:
         """A simple Query that leaves something behind, or takes something back."""
         replies = server.replies
-        if (refused := self.forbidden(verdict)) is not None:
+        alone = not self.unsynced
+        if (refused := self.forbidden(verdict) or self.moves_path(verdict, server, sql, alone=alone)) is not None:
             self.unnamed, self.unsynced = None, False
             replies += (refused, SYNC)
             return extended.SURE_TO_FAIL + messages.SYNC
-        ahead = self.heed(verdict, server, first=not self.unsynced)
+        ahead = self.heed(verdict, server, first=alone)
         if verdict.kind is Kind.DEALLOCATE and verdict.name in self.statements and not self.unsynced:
             replies.append(forgetting.answered(self, server, verdict.name))
             return b""

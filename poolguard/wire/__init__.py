@@ -15,6 +15,7 @@ ClientViolation, one from PostgreSQL ServerViolation; both name the limit or fie
 - `tokens`: a text cut into statements and words.
 - `subscriptions`: LISTEN and UNLISTEN.
 - `meaning`: what one statement leaves behind in its server's session, and takes back.
+- `path`: a SET of search_path that can be said again.
 - `long_text`: the same for texts that are too long to be read word by word.
 - `classes`: what kind of work a statement is (reads, writes, DDL, COPY ...), from its text without literals.
 - `fingerprint`: a statement without its literals, for people and metrics.

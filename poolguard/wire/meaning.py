@@ -15,6 +15,7 @@ class Pin(StrEnum):
 
     NONE = ""
     SET = "SET of a parameter that PostgreSQL does not report"
+    PATH = "SET search_path"
     ROLE = "SET ROLE or SESSION AUTHORIZATION"
     CONFIG = "set_config() for the session"
     STRINGS = "standard_conforming_strings is off"
@@ -40,7 +41,12 @@ REPORTED: Final = frozenset(
         b"timezone",
     }
 )
-"""Parameters whose every change PostgreSQL tells by ParameterStatus (GUC_REPORT): tracked, so SET needs no pin."""
+"""Parameters whose every change PostgreSQL tells by ParameterStatus (GUC_REPORT): tracked, so SET needs no pin.
+
+search_path is one of them only since version 18, so it has a Pin of its own.
+"""
+
+SEARCH_PATH: Final = b"search_path"
 
 ALL_PARAMETERS: Final = b"*"
 """Stands for the names of all parameters."""
@@ -67,13 +73,13 @@ class Traces:
 
 NOTHING: Final = Traces()
 
-_MEANING: Final = frozenset((b"search_path", b"role", b"session_authorization"))
-_PINS_OF: Final = {b"role": Pin.ROLE, b"session_authorization": Pin.ROLE, b"seed": Pin.SEED}
-"""What RESET ALL leaves as it is."""
-_ALIASES: Final = {b"names": b"client_encoding", b"schema": b"search_path"}
+_MEANING: Final = frozenset((SEARCH_PATH, b"role", b"session_authorization"))
+_PINS_OF: Final = {SEARCH_PATH: Pin.PATH, b"role": Pin.ROLE, b"session_authorization": Pin.ROLE, b"seed": Pin.SEED}
+"""All others are SET. What is neither SET nor PATH RESET ALL leaves as it is."""
+_ALIASES: Final = {b"names": b"client_encoding", b"schema": SEARCH_PATH}
 _FREED_BY: Final[dict[tuple[bytes, ...], frozenset[Pin]]] = {
     (b"discard", b"all"): frozenset(Pin),
-    (b"reset", b"all"): frozenset((Pin.SET,)),
+    (b"reset", b"all"): frozenset((Pin.SET, Pin.PATH)),
     (b"deallocate", b"all"): frozenset((Pin.PREPARE, Pin.PROTOCOL_PREPARE)),
     (b"deallocate", b"prepare", b"all"): frozenset((Pin.PREPARE, Pin.PROTOCOL_PREPARE)),
     (b"close", b"all"): frozenset((Pin.HOLD,)),

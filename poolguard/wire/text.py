@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from poolguard.wire.long_text import READ_LIMIT, UNREAD, search
-from poolguard.wire.meaning import ALL_PARAMETERS, NOTHING, REPORTED, Pin, Traces, traces
+from poolguard.wire.meaning import ALL_PARAMETERS, NOTHING, REPORTED, SEARCH_PATH, Pin, Traces, traces
+from poolguard.wire.path import path_of
 from poolguard.wire.subscriptions import Subscription, subscriptions
 from poolguard.wire.tokens import statements
 
@@ -62,6 +63,14 @@ class Verdict:
     """A transaction may end with it, and the next begin."""
     subscribes: tuple[Subscription, ...] = ()
     """In order, if it is nothing but LISTEN and UNLISTEN (perhaps several)."""
+    path: str | None = None
+    """What search_path is after it, as a SET says it, if that is its only statement; empty if it goes back to what it
+    was at the login, and nothing in the text can undo that. Else None."""
+
+    @property
+    def resets_path(self) -> bool:
+        """The search_path goes back."""
+        return ALL_PARAMETERS in self.resets or SEARCH_PATH in self.resets
 
     @property
     def resets_all(self) -> bool:
@@ -135,10 +144,24 @@ def _read(sql: bytes) -> Verdict:
         found.append(UNREAD)  # a name behind it may be any
     deallocates = tuple(named for words in texts if (named := _deallocated(words)))
     verdict = _verdict(found, kind, name, restarts=_restarts(texts), deallocates=deallocates)
+    if (path := _path(verdict, texts, sql)) is not None:
+        verdict = replace(verdict, path=path)
     if subscribes := subscriptions(texts):
         verdict = replace(verdict, subscribes=subscribes)
     frees = frozenset(pin for each in found for pin in each.frees)
-    return replace(verdict, frees=frees) if frees and not verdict.pins else verdict
+    return replace(verdict, frees=frees) if frees and not verdict.pins and not _controls(texts) else verdict
+
+
+def _path(verdict: Verdict, texts: list[list[bytes]], sql: bytes) -> str | None:
+    """See Verdict.path."""
+    if verdict.resets_path:
+        return None if verdict.pins or _controls(texts) else ""
+    return path_of(sql) if len(texts) == 1 and Pin.PATH in verdict.pins else None
+
+
+def _controls(texts: list[list[bytes]]) -> bool:
+    """Whether a transaction that begins or ends in between may undo the rest."""
+    return any(words[0] in _CONTROLS for words in texts)
 
 
 def _verdict(
@@ -186,6 +209,7 @@ def _restarts(texts: list[list[bytes]]) -> bool:
 
 
 _ENDS: Final = frozenset((b"commit", b"end", b"rollback", b"abort"))
+_CONTROLS: Final = _ENDS.union((b"begin", b"start", b"savepoint", b"release", b"prepare"))
 _STAYS: Final = frozenset((b"to", b"prepared"))
 
 

@@ -44,6 +44,8 @@ SQL: Final = (
     "set work_mem = '5MB'", "set local work_mem = '6MB'", "show work_mem", "reset work_mem",
     "set timezone = 'Asia/Tokyo'", "set local timezone = 'Asia/Seoul'", "show timezone", "reset timezone",
     "set timezone = 'Nowhere/Land'",
+    "set search_path = public, nowhere", "set session search_path to 'a b', \"public\" ;", "set search_path to default",
+    "set local search_path = public", "reset search_path", "show search_path", "discard all",
     "select set_config('timezone', 'Africa/Cairo', false)", "reset all",
     "set default_transaction_read_only = on", "show transaction_read_only",
     "deallocate all", "deallocate s1", "deallocate nobody",
@@ -59,6 +61,7 @@ TEXTS: Final = (
     "copy {t} from stdin; select 4", "select 1; selec",
     "deallocate s1; deallocate s2", "select 5; deallocate s1", "deallocate s2; select 1/0; deallocate s1", "rollback; deallocate s1",
     "begin; deallocate s2; select 1/0", "insert into {t} values (6); deallocate all", "select 1/0; deallocate all",
+    "set search_path = public; select 1", "select 1; reset all", "begin; reset search_path; rollback",
     "set timezone = 'Asia/Tokyo'; reset all", "reset all; set timezone = 'Asia/Seoul'", "rollback; reset timezone",
 )  # fmt: skip
 """Only for a simple Query: several statements."""

@@ -131,6 +131,40 @@ async def test_one_text_means_to_each_client_the_tables_of_its_search_path(datab
             assert rows(await two.ask(bind(name="s"), execute(), SYNC)) == [("b", "c")]
 
 
+@pytest.mark.parametrize("servers", [1, 2])
+async def test_one_text_means_to_each_client_the_tables_of_the_search_path_that_it_has_set(
+    servers: int, database: Database
+) -> None:
+    """P13: on servers that go from one to the other; who goes back to the usual path meets no error of the others."""
+    async with (
+        running(database, both_modes(servers)) as relay,
+        connected(relay.port, TRANSACTION) as one,
+        connected(relay.port, TRANSACTION) as two,
+        connected(relay.port, TRANSACTION) as three,
+    ):
+        neighbour = Neighbour(three)
+        await one.ask(query("create schema one; create table one.t as select 1 as a"))
+        await one.ask(query("create schema two; create table two.t as select 'b'::text as b, 'c'::text as c"))
+        await one.ask(query("set search_path = one"))
+        await two.ask(run("set search_path = 'two'") + SYNC)
+        for client in (one, two):
+            await client.ask(parse("select * from t", "s"), SYNC)
+        for _ in range(3):
+            if servers > 1:
+                await neighbour.moves()
+            assert rows(await one.ask(bind(name="s"), execute(), SYNC)) == [("1",)]
+            assert rows(await two.ask(bind(name="s"), execute(), SYNC)) == [("b", "c")]
+            assert rows(await two.ask(run("select * from t"), SYNC)) == [("b", "c")]
+        assert relay.pool().pinned == 0
+        async with connected(relay.port, TRANSACTION) as four:
+            await four.ask(query("set search_path = one"))
+            await four.ask(parse("select * from t", "s"), SYNC)
+            await four.ask(query("reset all"))
+            assert sqlstates(await four.ask(bind(name="s"), execute(), SYNC)) == ["42P01"]
+        for _ in range(2):
+            assert rows(await one.ask(bind(name="s"), execute(), SYNC)) == [("1",)]
+
+
 async def test_a_statement_made_under_another_role_or_path_is_nobody_elses(database: Database) -> None:
     """P13: as multi-tenant programs do, which set both at the beginning of each transaction."""
     async with (

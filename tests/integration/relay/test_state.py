@@ -174,6 +174,80 @@ async def test_set_is_undone_by_a_rollback(shared_database: Database) -> None:
                 assert rows(await client.ask(query("show timezone"))) == [(zone,)]
 
 
+PATHS = ("public", '"mine", public', "'$user', \"a b\"", '\'a,b\', "c""d"', "''", '"user",table_of', "Mine,'Mine'")
+
+
+@pytest.mark.parametrize("extended", [False, True])
+async def test_a_search_path_needs_no_server_of_its_own(extended: bool, shared_database: Database) -> None:
+    """T1, T3: set once outside of a transaction; it stays as PostgreSQL shows it, and nobody else has it."""
+    with shared_database.connect() as direct:
+        async with (
+            running(shared_database, both_modes(1)) as relay,
+            connected(relay.port, TRANSACTION) as client,
+            connected(relay.port, TRANSACTION) as other,
+        ):
+            usual = rows(await other.ask(query("show search_path")))
+            for path in PATHS:
+                said = f"set search_path to {path}"
+                direct.execute(said.encode())
+                shown = direct.execute("show search_path").fetchone()
+                await client.ask(run(said) + SYNC if extended else query(said))
+                for _ in range(2):
+                    assert rows(await other.ask(query("show search_path"))) == usual
+                    assert rows(await client.ask(query("show search_path"))) == [shown]
+            await relay.at_rest(sessions=2)
+            assert relay.pool().pinned == 0
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback", "rollback to a; commit", "set local search_path = c; commit"])
+async def test_a_search_path_of_a_transaction_is_what_postgresql_makes_of_it(
+    end: str, shared_database: Database
+) -> None:
+    """T1, T2: on a path that was learnt before; the server is kept unless PostgreSQL reports it (18)."""
+    said = ["set search_path = b", "begin", "savepoint a", "set search_path = a", end]
+    with shared_database.connect() as direct:
+        for text in said:
+            direct.execute(text.encode())
+        shown = direct.execute("show search_path").fetchone()
+        async with (
+            running(shared_database, both_modes(2)) as relay,
+            connected(relay.port, TRANSACTION) as client,
+            connected(relay.port, TRANSACTION) as other,
+        ):
+            neighbour = Neighbour(other)
+            for text in said:
+                await client.ask(query(text))
+            for _ in range(2):
+                await neighbour.moves()
+                assert rows(await client.ask(query("show search_path"))) == [shown]
+            assert relay.pool().pinned == (direct.info.server_version < 180000)
+
+
+@pytest.mark.parametrize("reset", ["reset search_path", "set search_path to default", "reset all", "discard all"])
+@pytest.mark.parametrize("extended", [False, True])
+@pytest.mark.parametrize("own", ["", "-c search_path=own"])
+async def test_a_search_path_goes_back_to_that_of_the_login(
+    reset: str, extended: bool, own: str, shared_database: Database
+) -> None:
+    """T8."""
+    async with (
+        running(shared_database, both_modes(2)) as relay,
+        connected(relay.port, TRANSACTION, options=own) as client,
+        connected(relay.port, TRANSACTION) as other,
+    ):
+        neighbour = Neighbour(other)
+        usual = rows(await client.ask(query("show search_path")))
+        for _ in range(2):
+            await client.ask(query("set search_path = b"))
+            await neighbour.moves()
+            await client.ask(run(reset) + SYNC if extended else query(reset))
+            for _ in range(2):
+                await neighbour.moves()
+                assert rows(await client.ask(query("show search_path"))) == usual
+        await relay.at_rest(sessions=2)
+        assert relay.pool().pinned == 0
+
+
 async def test_a_client_that_leaves_after_copy_leaves_a_clean_server(shared_database: Database) -> None:
     async with running(shared_database, both_modes(1)) as relay:
         async with connected(relay.port, TRANSACTION) as client:

@@ -37,7 +37,7 @@ PINS = [
     (b"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Pin.SET),
     (b"SET SESSION AUTHORIZATION a", Pin.ROLE),
     (b"SET ROLE a", Pin.ROLE),
-    (b"SET search_path = a", Pin.SET),
+    (b"SET search_path = a", Pin.PATH),
     (b"SELECT set_config('a', 'b', false)", Pin.CONFIG),
     (b"SELECT SET_CONFIG ( 'a', f(1, 2), $1 )", Pin.CONFIG),
     (b"SELECT pg_catalog.set_config('a', 'b', true), set_config('a', 'b', FALSE)", Pin.CONFIG),
@@ -192,14 +192,15 @@ def test_what_takes_back_parameters_or_statements_is_seen_among_others(sql: byte
 @pytest.mark.parametrize(
     ("sql", "frees"),
     [
-        (b"RESET ALL", {Pin.SET}),
+        (b"RESET ALL", {Pin.SET, Pin.PATH}),
         (b"CLOSE ALL", {Pin.HOLD}),
         (b"DISCARD TEMP", {Pin.TEMPORARY}),
         (b"SELECT pg_advisory_unlock_all()", {Pin.ADVISORY_LOCK}),
         (b"select pg_catalog.pg_advisory_unlock_all();", {Pin.ADVISORY_LOCK}),
         (b"DISCARD ALL", set(Pin)),
         (b"SELECT pg_advisory_unlock_all(), 1", set()),
-        (b"SELECT pg_advisory_unlock_all(); CLOSE ALL; RESET ALL", {Pin.ADVISORY_LOCK, Pin.HOLD, Pin.SET}),
+        (b"SELECT pg_advisory_unlock_all(); CLOSE ALL; RESET ALL", {Pin.ADVISORY_LOCK, Pin.HOLD, Pin.SET, Pin.PATH}),
+        (b"BEGIN; RESET ALL; ROLLBACK", set()),
         (b"RESET ALL; SET work_mem = 1", set()),
         (b"RESET work_mem", set()),
     ],
@@ -308,3 +309,26 @@ def test_the_cache_is_bounded() -> None:
 def test_plain_is_always_the_same_object() -> None:
     """The hot path compares by identity."""
     assert all(classify(sql) is PLAIN for sql in PLAIN_TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("sql", "path"),
+    [
+        (b"SET search_path TO a, b", "a, b"),
+        (b"/* a */ set session search_path = 'x;y'; -- end\n", "'x;y'"),
+        (b"RESET search_path", ""),
+        (b"SET search_path TO DEFAULT;", ""),
+        (b"SELECT 1; CLOSE ALL; RESET ALL", ""),
+        (b"DISCARD ALL", ""),
+        (b"SET search_path TO a; SELECT 1", None),
+        (b"RESET ALL; SET search_path TO a", None),
+        (b"BEGIN; RESET search_path; ROLLBACK", None),
+        (b"RESET search_path; LISTEN a", None),
+        (b"SET LOCAL search_path TO a", None),
+        (b"SET work_mem = 1", None),
+        (b"RESET work_mem", None),
+    ],
+)
+def test_what_search_path_becomes_is_known_where_nothing_in_the_text_can_undo_it(sql: bytes, path: str | None) -> None:
+    """T1, T2, T8."""
+    assert classify(sql).path == path
