@@ -165,6 +165,29 @@ async def test_one_text_means_to_each_client_the_tables_of_the_search_path_that_
             assert rows(await one.ask(bind(name="s"), execute(), SYNC)) == [("1",)]
 
 
+async def test_whose_path_is_another_than_when_it_prepared_learns_alone_that_columns_differ(database: Database) -> None:
+    """P12, P13: PostgreSQL refuses its statement; those who share that, under the path it was made for, hear nothing."""
+    async with (
+        running(database, both_modes(2)) as relay,
+        connected(relay.port, TRANSACTION) as one,
+        connected(relay.port, TRANSACTION) as two,
+    ):
+        await one.ask(
+            query("create schema one; create table one.t as select 1 as a; create table t as select 'b' as b")
+        )
+        for client in (one, two):
+            await client.ask(query("set search_path = one"))
+            await client.ask(parse("select * from t", "s"), SYNC)
+        await two.ask(query("reset all"))
+        assert sqlstates(await two.ask(bind(name="s"), execute(), SYNC)) == ["0A000"]
+        assert rows(await two.ask(bind(name="s"), execute(), SYNC)) == [("b",)]
+        assert rows(await one.ask(bind(name="s"), execute(), SYNC)) == [("1",)]
+        async with connected(relay.port, TRANSACTION) as three:
+            await three.ask(query("begin; select 1"))  # takes that server away
+            assert rows(await one.ask(bind(name="s"), execute(), SYNC)) == [("1",)]
+        assert relay.pool().pinned == 0
+
+
 async def test_a_statement_made_under_another_role_or_path_is_nobody_elses(database: Database) -> None:
     """P13: as multi-tenant programs do, which set both at the beginning of each transaction."""
     async with (
