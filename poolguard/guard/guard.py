@@ -31,7 +31,6 @@ from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Hands, Outcome
 from poolguard.pool.snapshot import PoolSnapshot
 from poolguard.settings.model import Settings
-from poolguard.settings.policies import PolicyMode
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +159,7 @@ class Guard:
                 case Carry():
                     self._actions.begin(self._order(verdict.transaction, verdict.action, verdict, self.name, now))
                 case Note():
-                    self._note(verdict, Outcome.DONE, seen=now)
+                    self._records.note(verdict, Outcome.DONE, seen=now, now=now)
                     notes.append((verdict, noted_outcome(verdict), None))
                 case Withhold(limit=limit):
                     exhausted.add(verdict.policy)
@@ -225,17 +224,6 @@ class Guard:
             protected += judgement.protected
         return verdicts, protected
 
-    def _note(self, verdict: Verdict, outcome: Outcome, *, seen: float) -> None:
-        self._records.note(
-            verdict.transaction,
-            verdict.rule,
-            verdict.action,
-            outcome,
-            seen=seen,
-            now=self._clock.monotonic(),
-            observed=verdict.mode is PolicyMode.OBSERVE,
-        )
-
     def _withhold(self, verdict: Verdict, limit: Limit, now: float) -> bool:
         """Say loudly what is left undone. True if this was not known yet of this step."""
         if verdict.policy not in self.counters.exhausted_now:
@@ -276,7 +264,7 @@ class Guard:
         if outcome in {Outcome.DONE, Outcome.FAILED}:
             deed = Deed(self._clock.monotonic(), verdict.policy, order.transaction.pool, order.action, verdict.rule)
             self._done.append(deed)
-        self._note(verdict, outcome, seen=order.seen)
+        self._records.note(verdict, outcome, seen=order.seen, now=self._clock.monotonic())
         return self._reporter.carried_out(order, verdict, outcome, seconds, self._kills_left(verdict))
 
     def _kills_left(self, verdict: Verdict) -> int:

@@ -7,8 +7,10 @@ from typing import Final
 from poolguard.core.ids import TransactionId
 from poolguard.guard.history import Action, History
 from poolguard.guard.incidents import Incident, TimelineStep
+from poolguard.guard.rules import Verdict
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
+from poolguard.settings.policies import PolicyMode
 
 MAX_TIMELINE: Final = 16
 _NOTHING: Final = History()
@@ -50,18 +52,10 @@ class Records:
             record.timeline = ()
         record.history = history
 
-    def note(
-        self,
-        transaction: Transaction,
-        rule: str,
-        action: Action,
-        outcome: Outcome,
-        *,
-        seen: float,
-        now: float,
-        observed: bool = False,
-    ) -> None:
-        """Note that *action* came to *outcome* at *now*; the facts of *transaction* were read at *seen*."""
+    def note(self, verdict: Verdict, outcome: Outcome, *, seen: float, now: float) -> None:
+        """Note that what *verdict* asks for came to *outcome* at *now*; its facts were read at *seen*."""
+        rule, action, transaction = verdict.rule, verdict.action, verdict.transaction
+        observed = verdict.mode is PolicyMode.OBSERVE
 
         def after(history: History) -> History:
             return history.after(rule, action, outcome, transaction, seen=seen, now=now, observed=observed)

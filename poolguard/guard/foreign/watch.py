@@ -27,7 +27,6 @@ from poolguard.guard.rules import Rules, Verdict, compile_policy
 from poolguard.guard.wording import error_for
 from poolguard.ledger.hands import ANYHOW, Outcome, Still
 from poolguard.settings.model import Settings
-from poolguard.settings.policies import PolicyMode
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +137,7 @@ class ForeignWatch:
                 case Carry():
                     self._actions.begin(self._order(verdict, now))
                 case Note():
-                    self._note(verdict, Outcome.DONE, seen=now)
+                    self._records.note(verdict, Outcome.DONE, seen=now, now=now)
                     self._record(verdict, noted_outcome(verdict))
                 case Withhold(limit=limit):
                     if self._records.withhold(verdict.transaction, verdict.rule, verdict.action, seen=now):
@@ -195,20 +194,9 @@ class ForeignWatch:
         assert verdict is not None, "what is not ours is ended by rules only"
         if outcome in {Outcome.DONE, Outcome.FAILED}:
             self._done.append(Deed(self._clock.monotonic(), verdict.policy, "", order.action, verdict.rule))
-        self._note(verdict, outcome, seen=order.seen)
+        self._records.note(verdict, outcome, seen=order.seen, now=self._clock.monotonic())
         return self._record(
             verdict, IncidentOutcome(outcome.value), incident_id=order.incident, at=order.at, seconds=seconds
-        )
-
-    def _note(self, verdict: Verdict, outcome: Outcome, *, seen: float) -> None:
-        self._records.note(
-            verdict.transaction,
-            verdict.rule,
-            verdict.action,
-            outcome,
-            seen=seen,
-            now=self._clock.monotonic(),
-            observed=verdict.mode is PolicyMode.OBSERVE,
         )
 
     def _record(

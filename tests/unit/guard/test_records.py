@@ -6,13 +6,13 @@ from poolguard.guard.history import Action, RuleName
 from poolguard.guard.records import MAX_TIMELINE, Records
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
-from tests.unit.guard.builders import NOW, Scene, idle
+from tests.unit.guard.builders import NOW, Scene, idle, verdict
 
 RULE = RuleName.IDLE_IN_TRANSACTION
 
 
 def warned(records: Records, facts: Transaction, *, seen: float = NOW) -> None:
-    records.note(facts, RULE, Action.WARN, Outcome.DONE, seen=seen, now=seen)
+    records.note(verdict(Action.WARN, facts, rule=RULE), Outcome.DONE, seen=seen, now=seen)
 
 
 def test_who_holds_nothing_any_more_is_forgotten() -> None:
@@ -29,7 +29,7 @@ def test_a_late_outcome_does_not_touch_the_next_transaction_of_the_checkout() ->
     """The rollback of a pinned session was done, and its client began again before anybody was told."""
     records = Records()
     warned(records, idle(1.0), seen=NOW + 100)
-    records.note(idle(60.0), RULE, Action.ROLLBACK, Outcome.DONE, seen=NOW, now=NOW + 100)
+    records.note(verdict(facts=idle(60.0), rule=RULE), Outcome.DONE, seen=NOW, now=NOW + 100)
     records.ended(idle(60.0), seen=NOW)
     assert not records.history(idle(1.0).id).ended
 
