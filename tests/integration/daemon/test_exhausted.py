@@ -14,10 +14,9 @@ from tests.integration.daemon.conftest import Run
 from tests.support.daemon import Web
 from tests.support.eventually import eventually
 
-SLOW_RENEWAL: Final = 0.1
-SLOWEST_RENEWAL: Final = 1.0
+SLOWEST_RENEWAL: Final = 0.1
 ENDED_WITHIN: Final = 0.2
-"""Promises, in seconds: of renewals but three in a hundred, of any, and from a leak's threshold to its end."""
+"""Promises, in seconds: of any renewal, and from a leak's threshold to its end."""
 MARGIN: Final = 1.5
 """What two processes and a thread may add to that on a busy machine, as a client sees it; a wait lasts 20 s."""
 THRESHOLD: Final = 1.0
@@ -36,20 +35,23 @@ def test_leases_are_renewed_in_time_while_all_pools_are_leaked_away_and_their_qu
         assert term.status == 201
         key = {"holderIdentity": "pod-1", "token": term.json["token"]}
 
-        renewals = [_timed(web, "POST", "/v1/leases/sched/renew", key) for _ in range(100)]
+        renewals, slowest = [], 1.0
+        for _ in range(3):  # a busy machine holds up one in a series; what waited for a pool would be late in each
+            series = [_timed(web, "POST", "/v1/leases/sched/renew", key) for _ in range(100)]
+            renewals += series
+            slowest = min(slowest, max(seconds for _, seconds in series))
+            if slowest <= SLOWEST_RENEWAL:
+                break
         leading = [_timed(web, "GET", "/leader/sched") for _ in range(20)]
 
         with pytest.raises(errors.TooManyConnections, match="queue full") as refused, daemon.connect() as late:
             late.execute("SELECT 1")
     assert {status for status, _ in renewals + leading} == {200}
-    *_, slow, _, _, slowest = sorted(seconds for _, seconds in renewals)
-    print(f"\nof 100 renewals with everything exhausted: p97 {slow * 1000:.1f} ms, slowest {slowest * 1000:.1f} ms")
-    # A busy machine may hold one up. What waits for a pool waits for seconds, and each time.
-    assert slow <= SLOW_RENEWAL, f"the fourth slowest of 100 renewals took {slow * 1000:.0f} ms"
+    print(f"\nslowest of 100 renewals with everything exhausted: {slowest * 1000:.1f} ms")
     assert slowest <= SLOWEST_RENEWAL, f"the slowest of 100 renewals took {slowest * 1000:.0f} ms"
     assert "leaky-app-0" in str(refused.value)
     assert LITERAL not in str(refused.value)
-    assert daemon.metric("poolguard_lease_renew_seconds_count") == 100
+    assert daemon.metric("poolguard_lease_renew_seconds_count") == len(renewals)
     assert daemon.metric("poolguard_lease_renew_failures_total") == 0
     assert daemon.metric("poolguard_queue_full_total", pool="app") == 1
 
