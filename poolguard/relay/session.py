@@ -147,6 +147,7 @@ class Session(Rest):
     def transaction_over(self) -> None:
         """What was sent behind its end is another transaction, whose age starts anew (COMMIT and BEGIN, pipelined)."""
         self.entry.began_at = monotonic()
+        self.undo = (0, self.wanted)  # committed, or undone and reported
 
     def copy_in_started(self) -> bool:
         """PostgreSQL wants COPY data; until it ends, Sync is not answered."""

@@ -45,6 +45,15 @@ async def test_a_pinned_session_keeps_its_server_through_a_rollback(house: House
     house.check()
 
 
+async def test_a_rollback_undoes_no_set_that_was_committed_before_it(house: House) -> None:
+    """G1, T1: in the same checkout, because both were sent at once."""
+    client = house.client()
+    await client.ask(query("SET timezone = 'Asia/Tokyo'") + query("BEGIN") + query("SELECT 1"))
+    assert await hands.roll_back(client.session, client.session.entry.checkout, ERROR) is Outcome.DONE
+    await house.rest()
+    assert client.session.wanted.get("timezone") == "Asia/Tokyo"
+
+
 async def test_another_checkout_is_left_alone(house: House) -> None:
     client = house.client()
     await client.ask(query("BEGIN") + query("SELECT 1"))
