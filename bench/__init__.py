@@ -8,7 +8,8 @@ Numbers compare only within one run. Timings are never tests; parsing and arithm
 - `workloads`: what is run.
 - `contenders`: the three of them.
 - `pgbench`: running it and reading its output.
-- `processes`: what a process uses, and its start and end.
+- `psql`: the same for COPY, which pgbench can't.
+- `processes`: what a process uses and may, and its start and end.
 - `memory`: idle clients.
 - `leases`: renewals while poolguard is idle, loaded and exhausted.
 - `figures`: percentiles, medians, ratios.

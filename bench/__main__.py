@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from psycopg import sql
 
 import poolguard
 from bench import contenders as stand
-from bench import leases, memory, pgbench
-from bench.contenders import DIRECT, NAMES, PGBOUNCER, POOLGUARD, Contender, Upstream
+from bench import leases, memory, pgbench, psql
+from bench.contenders import DIRECT, MAX_CLIENTS, NAMES, PGBOUNCER, POOLGUARD, Contender, Upstream
 from bench.figures import Sample, combine
 from bench.memory import Memory
-from bench.processes import BenchError
+from bench.processes import BenchError, allow_open_files, find_program
 from bench.report import Findings, as_json, as_markdown
 from bench.workloads import Workload, all_workloads, choose
 from poolguard.core.errors import PoolguardError
@@ -31,7 +31,9 @@ from poolguard.demo.postgres import EmbeddedPostgres
 DATABASE = "bench"
 QUIET_LOAD = 0.5
 """Load average above which somebody else uses the machine."""
-POSTGRES_SETTINGS = {"max_connections": "200", "shared_buffers": "256MB"}
+POSTGRES_SETTINGS = {"max_connections": "300", "shared_buffers": "256MB"}
+OPEN_FILES = 2 * MAX_CLIENTS
+"""Of each process: the idle clients', and what else it has."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +64,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m bench", description="direct, PgBouncer and poolguard, side by side"
     )
     parser.add_argument("--quick", action="store_true", help="one round of 1 s each: does it run, not how fast")
-    parser.add_argument("--seconds", type=_positive, help="length of one run (default 4)")
+    parser.add_argument(
+        "--seconds", type=_positive, help="length of one run (default 4; half of it for the coarser workloads)"
+    )
     parser.add_argument("--rounds", type=_positive, help="how often everybody has a turn (default 3)")
     parser.add_argument("--renewals", type=_positive, help="lease renewals per situation (default 500)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there too")
@@ -88,15 +92,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def measure(options: argparse.Namespace, workloads: Sequence[Workload]) -> Findings:
     """Start everybody, give each a turn in each round, then look at memory, leases and balances."""
     load = os.getloadavg()[0]
+    allow_open_files(OPEN_FILES)
     with ExitStack() as stack:
         postgres = stack.enter_context(EmbeddedPostgres(settings=POSTGRES_SETTINGS))
-        binary = pgbench.find(postgres.binaries.folder)
+        programs = {name: find_program(name, postgres.binaries.folder) for name in ("pgbench", "psql")}
         postgres.create_database(DATABASE)
         upstream = Upstream(host=postgres.host, port=postgres.port, user=postgres.user, database=DATABASE)
         straight = stand.direct(upstream, _server_version(postgres))
         folder = stack.enter_context(_folder())
         _say("filling pgbench's tables")
-        pgbench.initialise(binary, straight)
+        pgbench.initialise(programs["pgbench"], straight)
+        psql.initialise(programs["psql"], straight, folder)
         notes: list[str] = []
         present = list(_stand_up(stack, upstream, straight, options.without, notes))
         findings = Findings(
@@ -122,7 +128,7 @@ def measure(options: argparse.Namespace, workloads: Sequence[Workload]) -> Findi
                 if not c.prepares
             )
         for workload in workloads:
-            _take_turns(workload, present, findings, binary, postgres, options, folder)
+            _take_turns(workload, present, findings, programs, postgres, options, folder)
         for c in poolers:
             findings.memory[c.name] = Memory(
                 idle_bytes=idle[c.name],
@@ -132,7 +138,7 @@ def measure(options: argparse.Namespace, workloads: Sequence[Workload]) -> Findi
         for c in poolers:
             if c.control_port:
                 _say("lease renewals: idle, loaded, exhausted")
-                findings.leases |= leases.measure(c, binary, number=options.renewals, folder=folder)
+                findings.leases |= leases.measure(c, programs["pgbench"], number=options.renewals, folder=folder)
         if any(w.writes for w in workloads):
             findings.balances_agree = balances_agree(postgres)
         return findings
@@ -159,21 +165,27 @@ def _take_turns(
     workload: Workload,
     present: Sequence[Contender],
     findings: Findings,
-    binary: Path,
+    programs: Mapping[str, Path],
     postgres: EmbeddedPostgres,
     options: argparse.Namespace,
     folder: Path,
 ) -> None:
     able = [c for c in present if c.can_run(workload)]
     samples: dict[str, list[Sample]] = {c.name: [] for c in able}
+    seconds = workload.seconds_of(options.seconds)
     for turn in range(1, options.rounds + 1):
         for contender in able:
             if workload.writes:
                 _tidy(postgres)
-            sample = pgbench.run(binary, workload, contender, seconds=options.seconds, folder=folder)
+            if workload.psql:
+                sample = psql.run(programs["psql"], workload, contender, seconds=seconds, folder=folder)
+            else:
+                sample = pgbench.run(programs["pgbench"], workload, contender, seconds=seconds, folder=folder)
             samples[contender.name].append(sample)
-            _say(f"{workload.name} round {turn}: {contender.name} {sample.tps:,.0f} tps")
+            _say(f"{workload.name} round {turn}: {contender.name} {sample.tps:,.{0 if sample.tps >= 100 else 2}f} tps")
     findings.results[workload.name] = {name: combine(taken) for name, taken in samples.items() if taken}
+    if workload.rows:
+        findings.rows[workload.name] = workload.rows
 
 
 def _tidy(postgres: EmbeddedPostgres) -> None:

@@ -12,8 +12,9 @@ class Sample:
 
     transactions: int
     tps: float
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    """None, like p99_ms, where the client measures none that would be true."""
+    p99_ms: float | None
     cpu_seconds: float | None
     """Of the pooler's process, user and system, while the workload ran; None where there is no pooler."""
 
@@ -23,8 +24,8 @@ class Result:
     """The median of each figure over the rounds; *tps_rounds* tells how far they were apart."""
 
     tps: float
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
     cpu_us_per_transaction: float | None
     tps_rounds: tuple[float, ...]
 
@@ -46,11 +47,16 @@ def combine(samples: Sequence[Sample]) -> Result:
     costs = [s.cpu_seconds * 1e6 / s.transactions for s in samples if s.cpu_seconds is not None and s.transactions]
     return Result(
         tps=median(s.tps for s in samples),
-        p50_ms=median(s.p50_ms for s in samples),
-        p99_ms=median(s.p99_ms for s in samples),
-        cpu_us_per_transaction=median(costs) if costs else None,
+        p50_ms=_median_of_known([s.p50_ms for s in samples]),
+        p99_ms=_median_of_known([s.p99_ms for s in samples]),
+        cpu_us_per_transaction=_median_of_known(costs),
         tps_rounds=tuple(s.tps for s in samples),
     )
+
+
+def _median_of_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 def ratio(ours: float | None, theirs: float | None) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.contenders import Contender
 from bench.processes import BenchError
 
-IDLE_CLIENTS = 500
+IDLE_CLIENTS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Running pgbench and reading what it says."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,30 +9,19 @@ from typing import Final
 
 from bench.contenders import Contender
 from bench.figures import Sample, percentile
-from bench.processes import BenchError
-from bench.workloads import SCALE, Workload
+from bench.processes import BenchError, last_lines
+from bench.workloads import BUILTINS, SCALE, Workload
 
 TRANSACTIONS: Final = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
 FAILED: Final = re.compile(r"^number of failed transactions: (\d+)", re.MULTILINE)
-TPS: Final = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)", re.MULTILINE)
-
-
-def find(folder: Path) -> Path:
-    """Find pgbench beside the server's binaries in *folder* (or where their links lead), else in PATH."""
-    beside = [folder / "pgbench", (folder / "postgres").resolve().parent / "pgbench"]
-    on_path = shutil.which("pgbench")
-    for candidate in [*beside, *([Path(on_path)] if on_path else [])]:
-        if candidate.is_file():
-            return candidate
-    raise BenchError(
-        f"there is no pgbench in {folder} or in PATH: apt-get install postgresql-contrib, "
-        "or set POOLGUARD_PG_BIN to a folder that has one"
-    )
+TPS: Final = re.compile(
+    r"^tps = ([0-9.]+) \((?:without initial connection time|including reconnection times)\)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What pgbench prints at its end. *tps* leaves out the time of connecting."""
+    """What pgbench prints at its end. *tps* leaves out the time of connecting, but where each transaction does."""
 
     transactions: int
     failed: int
@@ -59,16 +47,25 @@ def parse_latencies(lines: Iterable[str]) -> list[float]:
     return found
 
 
-def command(binary: Path, workload: Workload, contender: Contender, *, seconds: int, log_prefix: Path) -> list[str]:
-    """Build the command line. No vacuum: it would empty pgbench_history, which checks the balances."""
+def command(
+    binary: Path, workload: Workload, contender: Contender, *, seconds: int, log_prefix: Path, file: Path = Path()
+) -> list[str]:
+    """Build the command line. No vacuum: it would empty pgbench_history, which checks the balances.
+
+    *file* holds the script, where that is none of pgbench's own.
+    """
+    script = f"--builtin={workload.script}" if workload.script in BUILTINS else f"--file={file}"
     line = [
-        str(binary), "--no-vacuum", f"--builtin={workload.script}", f"--protocol={workload.protocol}",
+        str(binary), "--no-vacuum", script, f"--protocol={workload.protocol}",
         f"--client={workload.clients}", f"--jobs={min(workload.clients, 2)}", f"--time={seconds}",
-        "--log", f"--log-prefix={log_prefix}",
         f"--host={contender.host}", f"--port={contender.port}", f"--username={contender.user}",
     ]  # fmt: skip
-    if workload.log_share < 1:
-        line.append(f"--sampling-rate={workload.log_share}")
+    if workload.reconnects:
+        line.append("--connect")
+    else:
+        line += ["--log", f"--log-prefix={log_prefix}"]
+        if workload.log_share < 1:
+            line.append(f"--sampling-rate={workload.log_share}")
     if workload.rate is not None:
         line.append(f"--rate={workload.rate}")
     return [*line, contender.database]
@@ -79,28 +76,30 @@ def run(binary: Path, workload: Workload, contender: Contender, *, seconds: int,
     prefix = folder / "pgbench"
     for old in folder.glob("pgbench.*"):
         old.unlink()
+    file = folder / "script.sql"
+    file.write_text(f"{workload.script};\n")
     before = contender.usage()
     done = subprocess.run(
-        command(binary, workload, contender, seconds=seconds, log_prefix=prefix),
+        command(binary, workload, contender, seconds=seconds, log_prefix=prefix, file=file),
         capture_output=True, text=True, check=False, timeout=seconds + 120,
     )  # fmt: skip
     after = contender.usage()
     if done.returncode != 0:
-        raise BenchError(f"{workload.name} through {contender.name}: pgbench failed:\n{_ends(done.stderr)}")
+        raise BenchError(f"{workload.name} through {contender.name}: pgbench failed:\n{last_lines(done.stderr)}")
     summary = parse_summary(done.stdout)
     if summary.failed or not summary.transactions:
         raise BenchError(
             f"{workload.name} through {contender.name}: {summary.transactions} transactions done, "
-            f"{summary.failed} failed:\n{_ends(done.stderr)}"
+            f"{summary.failed} failed:\n{last_lines(done.stderr)}"
         )
     latencies = [ms for log in sorted(folder.glob("pgbench.*")) for ms in parse_latencies(log.open())]
-    if not latencies:
+    if not latencies and not workload.reconnects:
         raise BenchError(f"{workload.name} through {contender.name}: no latency was logged: give it more --seconds")
     return Sample(
         transactions=summary.transactions,
         tps=summary.tps,
-        p50_ms=percentile(latencies, 0.5),
-        p99_ms=percentile(latencies, 0.99),
+        p50_ms=percentile(latencies, 0.5) if latencies else None,
+        p99_ms=percentile(latencies, 0.99) if latencies else None,
         cpu_seconds=after.cpu_seconds - before.cpu_seconds if before and after else None,
     )
 
@@ -115,8 +114,4 @@ def initialise(binary: Path, contender: Contender) -> None:
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     if done.returncode != 0:
-        raise BenchError(f"pgbench could not fill its tables:\n{_ends(done.stderr)}")
-
-
-def _ends(text: str, lines: int = 12) -> str:
-    return "\n".join(f"  {line}" for line in text.strip().splitlines()[-lines:])
+        raise BenchError(f"pgbench could not fill its tables:\n{last_lines(done.stderr)}")

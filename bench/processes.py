@@ -1,6 +1,8 @@
 """Processes of the bench: what they cost (from /proc, so Linux only), and an end that is certain."""
 
 import os
+import resource
+import shutil
 import socket
 import subprocess
 import time
@@ -23,6 +25,33 @@ class Usage:
 
     cpu_seconds: float
     rss_bytes: int
+
+
+def find_program(name: str, folder: Path) -> Path:
+    """Find a client's program beside the server's binaries in *folder* (or where their links lead), else in PATH."""
+    beside = [folder / name, (folder / "postgres").resolve().parent / name]
+    on_path = shutil.which(name)
+    for candidate in [*beside, *([Path(on_path)] if on_path else [])]:
+        if candidate.is_file():
+            return candidate
+    raise BenchError(
+        f"there is no {name} in {folder} or in PATH: apt-get install postgresql-client postgresql-contrib, "
+        "or set POOLGUARD_PG_BIN to a folder that has one"
+    )
+
+
+def allow_open_files(number: int) -> None:
+    """Let this process, and those that it starts, have *number* files open. Raises BenchError where it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < number:
+        if hard != resource.RLIM_INFINITY and hard < number:
+            raise BenchError(f"{number} open files are needed and {hard} allowed: raise the hard limit (ulimit -Hn)")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+
+
+def last_lines(text: str, lines: int = 12) -> str:
+    """The end of what a program said, indented."""
+    return "\n".join(f"  {line}" for line in text.strip().splitlines()[-lines:])
 
 
 def parse_stat(text: str) -> float:

@@ -35,6 +35,8 @@ class Findings:
     options: Mapping[str, Any]
     versions: Mapping[str, str]
     results: dict[str, dict[str, Result]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    """By workload: the rows in each transaction, where their number is the figure."""
     memory: dict[str, Memory] = field(default_factory=dict)
     leases: dict[str, Renewals] = field(default_factory=dict)
     balances_agree: bool | None = None
@@ -71,6 +73,9 @@ def as_markdown(findings: Findings) -> str:
         f"{findings.options['seconds']} s, taking turns.",
         _table(HEAD, (_row(name, results) for name, results in findings.results.items())),
     ]
+    if findings.rows:
+        rates = (_rows_a_second(name, number, findings.results[name]) for name, number in findings.rows.items())
+        parts.append(_table(("rows a second", "direct", "PgBouncer", "poolguard"), rates))
     if findings.memory:
         sizes = (
             (name, _mib(m.idle_bytes), _mib(m.loaded_bytes), f"{m.per_idle_client_bytes / 1024:.1f} KiB")
@@ -94,12 +99,21 @@ def _row(name: str, results: Mapping[str, Result]) -> tuple[str, ...]:
     against = ratios(results)
     return (
         name,
-        *(f"{r.tps:,.0f}" if r else "-" for r in all_three),
+        *(_rate(r.tps) if r else "-" for r in all_three),
         *(_ratio(against[key]) for key in ("tps", "p50", "p99")),
         ", ".join(_number(r.p50_ms) if r else "-" for r in all_three),
         ", ".join(_number(r.p99_ms) if r else "-" for r in all_three),
         ", ".join(_number(r.cpu_us_per_transaction if r else None) for r in all_three[1:]),
     )
+
+
+def _rows_a_second(name: str, rows: int, results: Mapping[str, Result]) -> tuple[str, ...]:
+    all_three = [results.get(contender) for contender in (DIRECT, PGBOUNCER, POOLGUARD)]
+    return (name, *(f"{r.tps * rows:,.0f}" if r else "-" for r in all_three))
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else _number(value)
 
 
 def _ratio(value: float | None) -> str:

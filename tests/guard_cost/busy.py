@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bench.pgbench import find
+from bench.processes import find_program
 from poolguard.demo.postgres import EmbeddedPostgres
 from tests.soak.verdict import Figure, Part
 from tests.support.daemon import Daemon
@@ -52,7 +52,7 @@ def run(seconds: int) -> Iterator[Part]:
         with postgres.connect("cost") as admin:
             admin.execute("CREATE TABLE account (id int PRIMARY KEY, n int NOT NULL)")
             admin.execute("INSERT INTO account SELECT n, 0 FROM generate_series(1, 1000) AS n")
-        pgbench = find(postgres.binaries.folder)
+        pgbench = find_program("pgbench", postgres.binaries.folder)
         for name, policy in POLICIES.items():
             yield _measure(name, policy, url, pgbench, seconds)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from bench.pgbench import find
+from bench.processes import find_program
 from poolguard.demo.postgres import EmbeddedPostgres
 from tests.soak.asking import asking
 from tests.soak.crowd import Crowd, crowding
@@ -101,7 +101,7 @@ def _crowd(daemon: Daemon, pool: str) -> Crowd:
 
 @contextmanager
 def _load(running: EmbeddedPostgres, daemon: Daemon) -> Iterator[None]:
-    pgbench = str(find(running.binaries.folder))
+    pgbench = str(find_program("pgbench", running.binaries.folder))
     where = ["-h", "127.0.0.1", "-U", running.user]
     subprocess.run([pgbench, "-i", "-q", *where, "-p", str(running.port), "postgres"], check=True, capture_output=True)
     process = subprocess.Popen(

@@ -58,7 +58,7 @@ def test_pgbouncer_prepares_since_1_21(version: tuple[int, int], expected: bool)
 
 def test_who_can_not_prepare_sits_out_the_prepared_workloads_only() -> None:
     out = [w for w in all_workloads() if not contender(prepares=False).can_run(w)]
-    assert [w.protocol for w in out] == ["prepared"] * 3
+    assert [w.protocol for w in out] == ["prepared"] * 4
     assert all(contender(prepares=True).can_run(w) for w in all_workloads())
 
 

@@ -9,8 +9,9 @@ from bench.figures import Sample, combine, percentile, ratio
 VALUES = st.lists(st.floats(0, 1e6), min_size=1, max_size=200)
 
 
-def sample(*, tps: float = 1.0, transactions: int = 1, cpu: float | None = None, p50: float = 1.0) -> Sample:
-    return Sample(transactions=transactions, tps=tps, p50_ms=p50, p99_ms=2 * p50, cpu_seconds=cpu)
+def sample(*, tps: float = 1.0, transactions: int = 1, cpu: float | None = None, p50: float | None = 1.0) -> Sample:
+    p99 = None if p50 is None else 2 * p50
+    return Sample(transactions=transactions, tps=tps, p50_ms=p50, p99_ms=p99, cpu_seconds=cpu)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 50.0), (0.99, 99.0), (0.991, 100.0), (1.0, 100.0)])
@@ -44,6 +45,11 @@ def test_cpu_is_microseconds_per_transaction() -> None:
 
 def test_without_a_pooler_there_is_no_cpu_figure() -> None:
     assert combine([sample(cpu=None), sample(cpu=None)]).cpu_us_per_transaction is None
+
+
+def test_a_latency_that_was_not_measured_is_none_and_not_nought() -> None:
+    combined = combine([sample(p50=None), sample(p50=None)])
+    assert (combined.p50_ms, combined.p99_ms) == (None, None)
 
 
 def test_combining_nothing_is_an_error() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.contenders import Contender
-from bench.pgbench import Summary, command, find, parse_latencies, parse_summary
+from bench.pgbench import Summary, command, parse_latencies, parse_summary
 from bench.processes import BenchError
 from bench.workloads import Workload
 
@@ -79,17 +79,18 @@ def test_sampling_and_rate_stand_only_where_asked() -> None:
     assert {"--rate=5000", "--sampling-rate=0.1"} <= set(line)
 
 
-def test_pgbench_is_found_where_a_link_to_the_server_leads(tmp_path: Path) -> None:
-    real, linked = tmp_path / "real", tmp_path / "linked"
-    for folder in (real, linked):
-        folder.mkdir()
-    (real / "postgres").touch()
-    (real / "pgbench").touch()
-    (linked / "postgres").symlink_to(real / "postgres")
-    assert find(linked) == real / "pgbench"
+def test_a_statement_of_our_own_goes_by_a_file() -> None:
+    rows = Workload(name="w", script="SELECT 1")
+    line = command(Path("/pgbench"), rows, CONTENDER, seconds=1, log_prefix=Path("/tmp/p"), file=Path("/tmp/s"))
+    assert "--file=/tmp/s" in line
+    assert not [part for part in line if part.startswith("--builtin")]
 
 
-def test_no_pgbench_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BenchError, match="postgresql-contrib"):
-        find(tmp_path)
+def test_new_connections_are_counted_and_have_no_latency() -> None:
+    connect = Workload(name="w", script="select-only", clients=8, reconnects=True)
+    line = command(Path("/pgbench"), connect, CONTENDER, seconds=1, log_prefix=Path("/tmp/p"))
+    assert "--connect" in line
+    assert "--log" not in line
+    text = SAID.replace("initial connection time = 11.823", "average connection time = 0.823")
+    text = text.replace("without initial connection time", "including reconnection times")
+    assert parse_summary(text).tps == 5470.123456

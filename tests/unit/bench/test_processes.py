@@ -1,15 +1,66 @@
 """bench.processes: what /proc says, and starts that fail."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.processes import TICKS_PER_SECOND, BenchError, end, parse_rss, parse_stat, usage_of, wait_until
+from bench.processes import (
+    TICKS_PER_SECOND,
+    BenchError,
+    allow_open_files,
+    end,
+    find_program,
+    last_lines,
+    parse_rss,
+    parse_stat,
+    usage_of,
+    wait_until,
+)
 
 SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+
+
+def test_a_program_is_found_where_a_link_to_the_server_leads(tmp_path: Path) -> None:
+    real, linked = tmp_path / "real", tmp_path / "linked"
+    for folder in (real, linked):
+        folder.mkdir()
+    (real / "postgres").touch()
+    (real / "pgbench").touch()
+    (linked / "postgres").symlink_to(real / "postgres")
+    assert find_program("pgbench", linked) == real / "pgbench"
+
+
+def test_a_program_that_is_nowhere_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BenchError, match=r"no psql in(.|\n)*postgresql-contrib"):
+        find_program("psql", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"), [((1024, 8192), (4000, 8192)), ((1024, -1), (4000, -1)), ((8192, 8192), None)]
+)
+def test_open_files_are_allowed_up_to_the_number_and_never_fewer(
+    limits: tuple[int, int], expected: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, both: told.append(both))
+    allow_open_files(4000)
+    assert told == ([expected] if expected else [])
+
+
+def test_too_few_open_files_for_the_bench_say_what_to_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 2048))
+    with pytest.raises(BenchError, match="ulimit -Hn"):
+        allow_open_files(4000)
+
+
+def test_of_what_a_program_said_the_end_is_shown() -> None:
+    assert last_lines("one\ntwo\nthree\n", lines=2) == "  two\n  three"
 
 
 def test_cpu_is_user_and_system_time_whatever_the_name_holds() -> None:

@@ -8,8 +8,9 @@ from bench.memory import Memory
 from bench.report import Findings, as_json, as_markdown, ratios
 
 
-def result(tps: float, *, p50: float = 1.0, cpu: float | None = None) -> Result:
-    return Result(tps=tps, p50_ms=p50, p99_ms=2 * p50, cpu_us_per_transaction=cpu, tps_rounds=(tps,))
+def result(tps: float, *, p50: float | None = 1.0, cpu: float | None = None) -> Result:
+    p99 = None if p50 is None else 2 * p50
+    return Result(tps=tps, p50_ms=p50, p99_ms=p99, cpu_us_per_transaction=cpu, tps_rounds=(tps,))
 
 
 def findings() -> Findings:
@@ -24,7 +25,10 @@ def findings() -> Findings:
                 "poolguard": result(9_000, p50=2, cpu=30),
             },
             "prepared": {"direct": result(30_000), "poolguard": result(9_500, cpu=25)},
+            "copy": {"direct": result(17.26), "pgbouncer": result(11.9), "poolguard": result(15.7)},
+            "connect": {"pgbouncer": result(4_000, p50=None), "poolguard": result(1_000, p50=None)},
         },
+        rows={"copy": 1000},
         memory={"poolguard": Memory(idle_bytes=48 * 1024**2, loaded_bytes=50 * 1024**2, per_idle_client_bytes=9216)},
         leases={"idle": Renewals(number=500, failed=0, p50_ms=2.5, p99_ms=8, worst_ms=12.3)},
         balances_agree=True,
@@ -55,11 +59,18 @@ def cells(line: str) -> list[str]:
 def test_table_has_one_row_per_workload_and_dashes_for_what_is_missing() -> None:
     lines = as_markdown(findings()).splitlines()
     rows = {cells(line)[0]: cells(line) for line in lines if line.startswith("|")}
+    assert rows["connect"][4:9] == ["0.25", "-", "-", "-, -, -", "-, -, -"]
     assert rows["select"][1:7] == ["20,000", "10,000", "9,000", "0.90", "2.00", "2.00"]
     assert rows["prepared"][2:5] == ["-", "9,500", "-"]
     assert rows["poolguard"] == ["poolguard", "48.0 MiB", "50.0 MiB", "9.0 KiB"]
     assert rows["idle"] == ["idle", "500", "0", "2.5", "8", "12.3"]
     assert len({len(line) for line in lines if line.startswith(("| select", "| prepared"))}) == 1
+
+
+def test_large_results_have_their_rows_and_few_a_second_their_digits() -> None:
+    lines = [cells(line) for line in as_markdown(findings()).splitlines() if line.startswith("| copy ")]
+    assert [line[1:4] for line in lines] == [["17.3", "11.9", "15.7"], ["17,260", "11,900", "15,700"]]
+    assert as_json(findings())["rows"] == {"copy": 1000}
 
 
 def test_lost_balances_can_not_be_overlooked() -> None:
