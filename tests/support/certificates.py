@@ -51,7 +51,10 @@ def sign(
 
 
 class Authority:
-    """A certificate authority on an elliptic curve: quick to make."""
+    """A certificate authority on an elliptic curve: quick to make.
+
+    It states no key usage, as those of many clusters and companies don't: OpenSSL's strict checks would refuse it.
+    """
 
     def __init__(self, name: str = "test authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())

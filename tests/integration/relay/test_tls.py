@@ -120,7 +120,8 @@ async def test_a_certificate_of_another_authority_or_name_is_not_believed(databa
 
 
 async def test_asyncpg_and_psql_come_in(database: Database, files: Files) -> None:
-    context = ssl.create_default_context(cafile=files.ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(files.ca)
     context.set_alpn_protocols(["postgresql"])
     async with secured(database, files.tls(), SCRAM) as relay:
         for direct in (False, True):
