@@ -61,6 +61,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 - `forgetting`: statements that a client gives up in SQL.
 - `unsure`: names used again before PostgreSQL has answered.
 - `statements`: prepared statements, and which server has which.
+- `copying`: which Syncs PostgreSQL ignores. Pure.
 - `replies`: what poolguard itself has to do with one reply.
 - `block`: a transaction block that exists only here.
 - `server`: one connection to PostgreSQL between guests.

@@ -16,8 +16,16 @@ class Guest(Protocol):
         """Everything owed has come; *status* is the last ReadyForQuery's."""
         ...
 
-    def copy_in_started(self) -> bool:
-        """PostgreSQL wants COPY data; True: its end was sent already, together with what began it."""
+    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
+        """PostgreSQL wants COPY data. *ended*, *synced*: see copying.InCopy."""
+        ...
+
+    def tangled(self) -> None:
+        """It isn't known how many ReadyForQuerys will come: the server must stay with this guest."""
+        ...
+
+    def synced(self) -> None:
+        """A ReadyForQuery came for a Sync that was thought to be ignored: nothing before it is owed a Sync any more."""
         ...
 
     def erred(self, fields: dict[str, str]) -> None:

@@ -50,9 +50,14 @@ class Nobody:
     def settled(self, status: int, now: float) -> None:
         """Nothing was owed."""
 
-    def copy_in_started(self) -> bool:
+    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
         """Nothing was asked."""
-        return False
+
+    def tangled(self) -> None:
+        """Nobody is met by it."""
+
+    def synced(self) -> None:
+        """Nobody sent it."""
 
     def erred(self, fields: dict[str, str]) -> None:
         """Nothing was asked."""
@@ -103,10 +108,10 @@ class Janitor(Nobody):
         """All has come."""
         self._over.set()
 
-    def copy_in_started(self) -> bool:
+    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
         """A COPY that nobody will feed."""
-        self._server.write(messages.copy_fail("the client has gone"))
-        return False
+        if not ended:
+            self._server.write(messages.copy_fail("the client has gone"))
 
     def parameter_changed(self, name: str, value: str) -> bytes | None:
         """A ROLLBACK took back what the last guest had set."""

@@ -197,11 +197,10 @@ class LanedSession(Session):
         if self.server is not None and self.server.skipping:
             self._say_what_is_behind()
 
-    def copy_in_started(self) -> bool:
+    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
         """See Session."""
-        ended = super().copy_in_started()
+        super().copy_in_started(ended=ended, synced=synced)
         self._say_what_is_behind()
-        return ended
 
     def _say_what_is_behind(self) -> None:
         """PostgreSQL waits for the client, for a Sync or for data, and will not answer before it has said more."""

@@ -215,10 +215,10 @@ class ServerPipe(Writer):
                         break
                     if _WATCHED[tag]:
                         if tag == _READY:
-                            if not replies:
-                                self.violated("ReadyForQuery that nothing asked for")
+                            if replies:
+                                replies.popleft()
+                            elif self.watch(tag, b"", swallowing=False) is None:
                                 return
-                            replies.popleft()
                             self.status = data[position + 5]
                             if replies and self._more(guest):
                                 out.append(data[start:position])

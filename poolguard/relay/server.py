@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import re
 import select
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -14,11 +13,12 @@ from poolguard.core.ids import ServerId
 from poolguard.pool.pool import Pool
 from poolguard.pool.snapshot import CloseReason
 from poolguard.relay import parameters
+from poolguard.relay.copying import in_copy
 from poolguard.relay.counters import RelayCounters
 from poolguard.relay.guests import Janitor, Left, Nobody
 from poolguard.relay.parameters import ParameterSet
-from poolguard.relay.pipe import BATCH, PASS, SIMPLE, SWALLOW, SYNC, ServerPipe, is_query
-from poolguard.relay.statements import NOWHERE, PREFIX, Known
+from poolguard.relay.pipe import PASS, SIMPLE, SWALLOW, SYNC, ServerPipe
+from poolguard.relay.statements import NOWHERE, PREFIX, Known, in_words_of
 from poolguard.upstream.link import Link
 from poolguard.upstream.reset import CloseIt, Status, Used, plan_reset
 from poolguard.wire import messages
@@ -35,11 +35,10 @@ OWN_SECONDS: Final = 2.0
 OWN_PAUSE: Final = 0.001
 """How long a cancel waits for a statement of poolguard's own to end, and how often it looks."""
 
-_PARAMETER, _ERROR, _COPY_IN = b"SEG"
+_PARAMETER, _ERROR, _COPY_IN, _READY = b"SEGZ"
 _ABORTED: Final = "25P02"
 _READ_ONLY: Final = "25006"
 _MISNAMED: Final = ("26000", "42P05")
-_NAMED: Final = re.compile(rb'"(\??' + PREFIX + rb'[^"]*)"')
 _REVALIDATION: Final = "RevalidateCachedQuery"
 """Where PostgreSQL says `cached plan must not change result type`, in whatever language; 0A000 has other meanings."""
 
@@ -56,6 +55,7 @@ class Server(ServerPipe):
         "closed",
         "counters",
         "dies_at",
+        "doubtful",
         "fatal",
         "forget_statements",
         "id",
@@ -83,6 +83,8 @@ class Server(ServerPipe):
         self.pool = pool
         self.counters = counters
         self.dies_at = float("inf")
+        self.doubtful = 0
+        """ReadyForQuerys that may come although nothing owes them; see `doubts`."""
         self.parameters = dict(link.parameters)
         self.applied: ParameterSet | None = parameters.NONE
         """What the last guest left; None: not known, so that the next one resets everything."""
@@ -168,31 +170,37 @@ class Server(ServerPipe):
         if tag == _ERROR:
             self._saw_error(messages.error_fields(body), swallowing=swallowing)
             if PREFIX in body:
-                return messages.message(b"E", self._in_the_guests_words(body))
+                return messages.message(b"E", in_words_of(self.guest.name_of, body))
+        elif tag == _READY:
+            return self._unasked()
         elif tag == _COPY_IN and not swallowing:
             self._copy_in()
         return None
 
-    def _in_the_guests_words(self, body: bytes) -> bytes:
-        """An error that names a statement as it is called here, with the name that the client knows."""
-        fields = [
-            _NAMED.sub(lambda match: b'"' + self.guest.name_of(match[1]) + b'"', field) if field[:1] == b"M" else field
-            for field in body.split(b"\0")
-        ]
-        return b"\0".join(fields)
-
     def _copy_in(self) -> None:
         """In COPY PostgreSQL ignores Sync (docs, 55.2.7): those sent before the data's end get no reply."""
-        ended, replies = self.guest.copy_in_started(), self.replies
-        if not replies or is_query(replies[0]):
-            return
-        if ended:
-            # The data and its end came close behind: only the Sync that is part of Execute's own batch was in COPY.
-            replies[0] = PASS if replies[0] is BATCH else replies[0]
-            return
-        kept = [PASS if owed is BATCH else owed for owed in replies if owed is not SYNC]
-        replies.clear()
-        replies.extend(kept)
+        copy = in_copy(self.replies)
+        self.replies.clear()
+        self.replies.extend(copy.owed)
+        self.guest.copy_in_started(ended=copy.ended, synced=copy.synced)
+        if copy.doubtful:
+            self.doubts(copy.doubtful)
+
+    def doubts(self, syncs: int) -> None:
+        """So many were sent in COPY, behind data: PostgreSQL ignores them, or answers, if it met an error before."""
+        self.doubtful += syncs
+        self.dies_at = 0.0  # an answer that comes late must not meet another guest
+        self.guest.tangled()
+
+    def _unasked(self) -> bytes | None:
+        """A ReadyForQuery that nothing asked for, unless it is that of such a Sync."""
+        if not self.doubtful:
+            self.violated("ReadyForQuery that nothing asked for")
+            return None
+        self.doubtful -= 1
+        self.skipping = False
+        self.guest.synced()
+        return b""
 
     def _saw_error(self, fields: dict[str, str], *, swallowing: bool) -> None:
         code = fields.get("C", "XX000")

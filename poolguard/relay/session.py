@@ -11,7 +11,7 @@ from poolguard.pool.pool import Pool
 from poolguard.relay.client_pipe import ClientPipe
 from poolguard.relay.guests import Left
 from poolguard.relay.parameters import ParameterSet, switch
-from poolguard.relay.pipe import BATCH, COPY_END, FAILED, IDLE, SWALLOW, SYNC, is_query
+from poolguard.relay.pipe import FAILED, IDLE, SWALLOW
 from poolguard.relay.rest import Rest
 from poolguard.relay.server import Server
 from poolguard.relay.state import CLIENT_FULL, SERVER_FULL, Surroundings
@@ -19,6 +19,7 @@ from poolguard.relay.statements import Catalogue
 from poolguard.relay.tally import TransactionEnd
 from poolguard.settings.model import PoolMode
 from poolguard.wire import messages
+from poolguard.wire.text import Pin
 
 _QUERY, _CALL = b"QF"
 CULPABLE: Final = ("40P01", "23505")
@@ -149,20 +150,20 @@ class Session(Rest):
         self.entry.began_at = monotonic()
         self.undo = (0, self.wanted)  # committed, or undone and reported
 
-    def copy_in_started(self) -> bool:
+    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
         """PostgreSQL wants COPY data; until it ends, Sync is not answered."""
-        assert self.server is not None, "COPY without a server"
-        replies = self.server.replies
-        simple = bool(replies) and is_query(replies[0])
-        if COPY_END not in replies:
+        if not ended:
             self.copying += 1
-            if not simple:
-                self.unsynced = True  # its Sync was ignored; another follows the data
-            return False
-        replies.remove(COPY_END)
-        if not simple and not any(owed is SYNC or owed is BATCH for owed in list(replies)[1:]):
-            self.unsynced = True
-        return True
+        if not synced:
+            self.unsynced = True  # its Sync was ignored; another follows the data
+
+    def tangled(self) -> None:
+        """See pipe.Guest."""
+        self.pin_for(Pin.UNREAD)
+
+    def synced(self) -> None:
+        """See pipe.Guest."""
+        self.unsynced = False
 
     def erred(self, fields: dict[str, str]) -> None:
         """An error ends a COPY; what the client still sends of it PostgreSQL drops. Errors with a culprit are told."""

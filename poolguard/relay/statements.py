@@ -9,8 +9,9 @@ result's columns must stay (0A000 `cached plan must not change result type`). So
 retired: whoever has it learns of the error once, as from PostgreSQL, and has a new one under the same name then.
 """
 
+import re
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import count
 from typing import Final
 from weakref import WeakValueDictionary
@@ -22,6 +23,7 @@ from poolguard.wire.text import Kind, classify
 PREFIX: Final = b"__poolguard_"
 NOWHERE: Final = PREFIX + b"nowhere"
 """The name of a statement that there never is."""
+_NAMED: Final = re.compile(rb'"(\??' + PREFIX + rb'[^"]*)"')
 HOME: Final = b""
 """The context of a client that asked for no search_path or role of its own."""
 _numbers = count(1)
@@ -47,6 +49,15 @@ class Statement:
         self.text: Final = body[: body.index(b"\0")][:8192]
         self.verdict: Final = classify(self.text)
         self.begins: Final = self.verdict.kind is Kind.BEGIN
+
+
+def in_words_of(name_of: Callable[[bytes], bytes], body: bytes) -> bytes:
+    """An error's *body* that names a statement as it is called on servers, with the name that *name_of* knows."""
+    fields = [
+        _NAMED.sub(lambda match: b'"' + name_of(match[1]) + b'"', field) if field[:1] == b"M" else field
+        for field in body.split(b"\0")
+    ]
+    return b"\0".join(fields)
 
 
 class Catalogue:

@@ -181,10 +181,11 @@ class Talk(Keeping):
         """The end of a batch; what to send in its place, or None for Sync itself."""
         replies = server.replies
         if self.copying:
-            replies.extend(owed)  # PostgreSQL ignores this Sync
+            replies.extend(owed)
             owed.clear()
+            server.doubts(1)  # PostgreSQL ignores it, unless the data sent before it are bad
             return None
-        if not self.unsynced and not server.skipping and owed.count(PASS) == len(owed):
+        if owed and not self.unsynced and not server.skipping and owed.count(PASS) == len(owed):
             replies.append(BATCH)  # it came whole, and nothing of it was changed
         else:
             replies.extend(owed)

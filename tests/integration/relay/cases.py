@@ -263,6 +263,25 @@ COPY: Final[Mapping[str, Script]] = {
         ask(run("copy t from stdin"), copy_data("11\n"), COPY_DONE, SYNC),
         ask(query("copy t from stdin"), copy_data("12\n"), COPY_DONE, query("select count(*) from t"), times=2),
     ],
+    "C1 Sync among data, all in one write": [
+        ask(query("copy t from stdin"), copy_data("10\n"), SYNC, COPY_DONE),
+        ask(query("copy t from stdin"), SYNC, FLUSH, COPY_DONE, query("select count(*) from t"), times=2),
+        ask(run("copy t from stdin"), SYNC, copy_data("11\n"), SYNC, COPY_DONE, SYNC),
+        *sql("select a from t order by a"),
+    ],
+    "C3 Sync behind bad data": [
+        ask(query("copy t from stdin"), copy_data("x\n"), SYNC, COPY_DONE, query("select 1"), times=3),
+        flushed(query("copy t from stdin"), last="G"),
+        ask(copy_data("x\n"), SYNC, COPY_DONE, times=2),
+        ask(run("copy t from stdin"), SYNC, copy_data("x\n"), SYNC, COPY_DONE, SYNC, times=2),
+        flushed(run("copy t from stdin"), SYNC, last="G"),
+        ask(copy_data("x\n"), SYNC, COPY_DONE, SYNC, times=2),
+        *sql("select count(*) from t"),
+    ],
+    "C3 a message that has no place in COPY, behind bad data": [
+        ask(run("copy t from stdin"), SYNC, copy_data("x\n"), query("select 1"), bind(), SYNC),
+        *sql("select count(*) from t"),
+    ],
     "C1 data ahead of its COPY, behind an error": [
         ask(run("select 1/0"), SYNC, run("copy t from stdin"), copy_data("10\n"), COPY_DONE, SYNC, times=2),
         ask(query("select 1/0"), query("copy t from stdin"), copy_data("11\n"), COPY_DONE, times=2),
@@ -385,6 +404,12 @@ DEFERRED: Final[Mapping[str, Script]] = {
 LAST_WORDS: Final[Mapping[str, Script]] = {
     "X20 FATAL in a statement": sql("select 1", "select pg_terminate_backend(pg_backend_pid())"),
     "X20 FATAL in a transaction": sql("begin", "select 1", "select pg_terminate_backend(pg_backend_pid())"),
+    "C3 a message that has no place in COPY": [
+        ask(query("copy t from stdin"), copy_data("10\n"), query("select 1"), query("select 2"), times=2)
+    ],
+    "C3 another, behind an Execute and its Sync": [
+        ask(run("copy t from stdin"), SYNC, copy_data("10\n"), bind(), SYNC)
+    ],
     "X20 FATAL in a batch": [
         ask(run("select 1"), run("select pg_terminate_backend(pg_backend_pid())"), run("select 2"), SYNC)
     ],

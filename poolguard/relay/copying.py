@@ -1,0 +1,48 @@
+"""Which of the owed replies never come, because PostgreSQL ignores Sync while it takes in COPY data. Pure.
+
+A client need not wait for CopyInResponse: data, their end and any number of Syncs may have been sent by then. Those
+Syncs that stand before the data's end, or before a message that has no place in COPY and so ends it with an error,
+are in COPY. The first behind an Execute always is, for no data can stand before it that could be bad. Of the others
+PostgreSQL ignores those that come before the data's first error, and answers the rest; which those are the client's
+bytes alone don't tell.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from poolguard.relay.pipe import BATCH, COPY_END, PASS, SYNC, is_query
+from poolguard.relay.replies import Reply
+
+
+class InCopy(NamedTuple):
+    """What is owed by a server that has said CopyInResponse."""
+
+    owed: list[int | Reply]
+    """All that PostgreSQL will answer, if the data are good."""
+    ended: bool
+    """The data's end was sent already."""
+    synced: bool
+    """A ReadyForQuery will come without another word from the client's side."""
+    doubtful: int
+    """Syncs that it may answer, if the data are not good."""
+
+
+def in_copy(replies: Sequence[int | Reply]) -> InCopy:
+    """What is owed, of *replies*, by a server that wants COPY data for the first of them."""
+    if not replies:
+        return InCopy([], ended=False, synced=True, doubtful=0)
+    head, *rest = replies
+    simple = is_query(head)
+    owed = [PASS if head is BATCH else head]
+    ignored, ended = int(head is BATCH), False
+    for place, reply in enumerate(rest):
+        if reply is SYNC:
+            ignored += 1
+        elif type(reply) is Reply and reply.local:
+            owed.append(reply)  # PostgreSQL does not see what it answers
+        else:
+            ended = reply is COPY_END
+            owed += rest[place + ended :]
+            break
+    synced = simple or any(reply is SYNC or reply is BATCH or is_query(reply) for reply in owed[1:])
+    return InCopy(owed, ended, synced, ignored if simple else max(0, ignored - 1))
