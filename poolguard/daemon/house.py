@@ -113,6 +113,7 @@ class House:
             settings_hash=loaded.hash,
             observe=observe,
             blocking=lambda: self.locks.blocking,
+            tree_of=self.locks.tree_of,
             has_session=lambda session: session in self.ledger.sessions,
         )
         self.observer: Final = self._make_observer(settings)
@@ -182,8 +183,15 @@ class House:
         return None if found is None else found.snapshot(self.clock.monotonic())
 
     def _starved(self, entry: SessionEntry, waited: float, reason: Refusal, holders: Sequence[Transaction]) -> None:
-        blocked = self.locks.blocked.keys()
-        self.book.starved(entry.pool, waited, reason, holders, waiter=key_of(entry), blocked=blocked)
+        self.book.starved(
+            entry.pool,
+            waited,
+            reason,
+            holders,
+            waiter=key_of(entry),
+            blocked=self.locks.blocked.keys(),
+            tree_behind=self.locks.tree_behind,
+        )
 
     def _erred(self, entry: SessionEntry, fields: Mapping[str, str]) -> None:
         now = self.clock.monotonic()

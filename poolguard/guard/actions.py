@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -43,6 +43,8 @@ class Order:
     at: float
     """The same moment on the wall clock."""
     pool_state: PoolState | None
+    lock_tree: Mapping[str, object] | None = None
+    """Who waited for its locks."""
 
 
 @dataclass(slots=True)

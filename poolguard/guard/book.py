@@ -22,6 +22,8 @@ from poolguard.guard.incidents import (
     IncidentOutcome,
     Party,
 )
+from poolguard.guard.locks.graph import Tree
+from poolguard.guard.locks.tell import incident_tree, root_in_words
 from poolguard.guard.log_line import facts, message
 from poolguard.guard.starvation import classify_starvation
 from poolguard.guard.traits import statements_of
@@ -209,10 +211,11 @@ class IncidentBook:
         *,
         waiter: ClientKey | None = None,
         blocked: Collection[TransactionId] = (),
+        tree_behind: Callable[[Collection[TransactionId]], Tree | None] = lambda _: None,
     ) -> Incident:
         """Record that *waiter* waited *waited* seconds for a server of *pool* in vain; *holders* oldest first.
 
-        *blocked* are the transactions that wait for a lock.
+        *blocked* are the transactions that wait for a lock, *tree_behind* tells which tree most of some stand in.
 
         Within `STARVATION_SECONDS` of the pool's latest starvation, that one is returned and the next counts this.
         """
@@ -225,6 +228,8 @@ class IncidentBook:
         # Who is refused at once for a full queue has not waited, but those before it have.
         longest = max(waited, snapshot.oldest_wait_seconds if snapshot is not None else 0.0)
         classification = classify_starvation(holders, waiter, blocked, waited=longest)
+        behind_lock = classification is Classification.LOCKS_HOLD_POOL
+        tree = tree_behind({holder.id for holder in holders}) if behind_lock else None
         incident = Incident(
             id=self.new_id(),
             at=self._clock.wall(),
@@ -242,8 +247,9 @@ class IncidentBook:
             repeats=self._repeats.pop(pool, 0),
             pool_state=pool_state_of(snapshot),
             client_sees=ClientSees(sqlstate="53300", severity="ERROR", when="at once; its session goes on"),
+            lock_tree=incident_tree(tree) if tree is not None else None,
             classification=classification,
-            advice=ADVICE[classification],
+            advice=ADVICE[classification] + (f" It is {root_in_words(tree)}." if tree is not None else ""),
         )
         incident = self.record(incident)
         self._starved[pool] = (now, incident)

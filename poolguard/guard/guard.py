@@ -20,6 +20,7 @@ from poolguard.guard.explain import Explanation, explain
 from poolguard.guard.history import ENDS, Action, History, RuleName
 from poolguard.guard.incidents import Incident, IncidentOutcome, PoolState
 from poolguard.guard.judge import is_young, judge_case, reads_statements
+from poolguard.guard.locks.graph import Tree
 from poolguard.guard.locks.state import Blocking
 from poolguard.guard.plan import WINDOW_SECONDS, Carry, Deed, Limit, Note, Withhold, kills_left, plan
 from poolguard.guard.records import Records
@@ -43,8 +44,8 @@ class Guard:
     """Sweeps every `SWEEP_SECONDS` and acts through *hands*.
 
     *transactions* gives the facts of all holders at a monotonic time (`Ledger.transactions`), *snapshot* a pool's
-    numbers, *blocking* whose locks others wait for, *has_session* whether a client is still there. With *observe*,
-    every policy only observes, whatever its mode.
+    numbers, *blocking* whose locks others wait for, *tree_of* who those others are, *has_session* whether a client is
+    still there. With *observe*, every policy only observes, whatever its mode.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Guard:
         settings_hash: str,
         observe: bool = False,
         blocking: Callable[[], Mapping[TransactionId, Blocking]] = dict,
+        tree_of: Callable[[TransactionId], Tree | None] = lambda _: None,
         has_session: Callable[[SessionId], bool] = lambda _: True,
     ) -> None:
         self.counters: Final = GuardCounters()
@@ -71,7 +73,7 @@ class Guard:
         self._actions = Actions(hands, clock, self._ended)
         self._records = Records()
         self._read = KnownTraits()
-        self._reporter = Reporter(clock, book, snapshot, self._records, self.counters)
+        self._reporter = Reporter(clock, book, snapshot, self._records, self.counters, tree_of)
         self._done: deque[Deed] = deque()
         self._rules: dict[str, Rules] = {}
         self._sizes: dict[str, int] = {}
@@ -251,6 +253,7 @@ class Guard:
             seen=now,
             at=self._clock.wall(),
             pool_state=self._reporter.pool_state(transaction.pool),
+            lock_tree=self._reporter.lock_tree(transaction),
         )
 
     def _ended(self, order: Order, outcome: Outcome, seconds: float) -> Incident:

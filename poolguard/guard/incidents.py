@@ -226,7 +226,7 @@ class Incident:
     backend: Identity | None = None
     """Of a backend that is not ours: which process and transaction it was, by PostgreSQL's clock."""
     lock_tree: Mapping[str, object] | None = None
-    """Who waited because of it, as in /v1/locks, the first few."""
+    """Who waited because of it, as in /v1/locks, the first few; of a pool whose holders wait for a lock, that tree."""
     term: EndedTerm | None = None
     """Of a lease that was released by force."""
     waiter: str = ""

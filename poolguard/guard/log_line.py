@@ -83,5 +83,7 @@ def _of_party(party: Party) -> dict[str, object]:
         "backend_pid": party.backend_pid,
         "state": party.phase,
         "state_seconds": round(party.phase_seconds, 3),
+        "blocking": party.blocking,
+        "blocking_seconds": round(party.blocking_seconds, 3),
         "statement": statement.text if statement is not None else "",
     }

@@ -1,10 +1,11 @@
 """From what became of verdicts and orders to incidents: recorded, counted, and put on the transaction's timeline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from poolguard.core.clock import Clock
 from poolguard.core.errors import PoolguardError
+from poolguard.core.ids import TransactionId
 from poolguard.guard.actions import Order
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.counters import BY_HAND, GuardCounters
@@ -21,6 +22,8 @@ from poolguard.guard.incidents import (
     PoolState,
     Threshold,
 )
+from poolguard.guard.locks.graph import Tree
+from poolguard.guard.locks.tell import incident_tree
 from poolguard.guard.records import Records
 from poolguard.guard.rules import Verdict
 from poolguard.guard.wording import ADVICE, client_sees, error_for, exemption_for
@@ -47,16 +50,23 @@ class Reporter:
         snapshot: Callable[[str], PoolSnapshot | None],
         records: Records,
         counters: GuardCounters,
+        tree_of: Callable[[TransactionId], Tree | None],
     ) -> None:
         self._clock = clock
         self._book = book
         self._snapshot = snapshot
         self._records = records
         self._counters = counters
+        self._tree_of = tree_of
 
     def pool_state(self, pool: str) -> PoolState | None:
         """The pool's numbers right now."""
         return pool_state_of(self._snapshot(pool))
+
+    def lock_tree(self, transaction: Transaction) -> Mapping[str, object] | None:
+        """Who waits because of *transaction* right now, as an incident keeps it."""
+        tree = self._tree_of(transaction.id) if transaction.blocking else None
+        return incident_tree(tree) if tree is not None else None
 
     def noted(
         self, verdict: Verdict, outcome: IncidentOutcome, kills_left: int, spared: Spared | None = None
@@ -64,16 +74,18 @@ class Reporter:
         """Record a verdict for which nothing was done to the transaction; *spared*: because such work is not ended."""
         incident, pool = self._book.new_id(), verdict.transaction.pool
         error, state = error_for(verdict, incident), self.pool_state(pool)
-        return self._of_verdict(verdict, incident, self._clock.wall(), outcome, 0.0, error, state, kills_left, spared)
+        tree = self.lock_tree(verdict.transaction)
+        return self._of_verdict(
+            verdict, incident, self._clock.wall(), outcome, 0.0, error, state, tree, kills_left, spared
+        )
 
     def carried_out(
         self, order: Order, verdict: Verdict, outcome: Outcome, seconds: float, kills_left: int
     ) -> Incident:
         """Record what became of a verdict's *order*, which took *seconds*."""
         ended = IncidentOutcome(outcome.value)
-        return self._of_verdict(
-            verdict, order.incident, order.at, ended, seconds, order.error, order.pool_state, kills_left
-        )
+        state, tree = order.pool_state, order.lock_tree
+        return self._of_verdict(verdict, order.incident, order.at, ended, seconds, order.error, state, tree, kills_left)
 
     def by_hand(self, order: Order, policy: str, outcome: Outcome, seconds: float) -> Incident:
         """Record what became of an operator's *order*."""
@@ -92,6 +104,7 @@ class Reporter:
             outcome_seconds=seconds,
             actor=order.actor,
             transaction=party_of(order.transaction),
+            lock_tree=order.lock_tree,
             pool_state=order.pool_state,
             client_sees=_seen(order.action, order.error, ended),
             timeline=self._records.timeline(order.transaction.id),
@@ -109,6 +122,7 @@ class Reporter:
         seconds: float,
         error: PoolguardError,
         pool_state: PoolState | None,
+        lock_tree: Mapping[str, object] | None,
         kills_left: int,
         spared: Spared | None = None,
     ) -> Incident:
@@ -131,6 +145,7 @@ class Reporter:
             also_matched=verdict.also,
             spared_by=spared.value if spared is not None else None,
             transaction=party_of(transaction),
+            lock_tree=lock_tree,
             pool_state=pool_state,
             client_sees=_seen(verdict.action, error, outcome),
             timeline=self._records.timeline(transaction.id),

@@ -37,8 +37,8 @@ ADVICE: Final[Mapping[Classification, str]] = {
     "pool in which each of them has a server.",
     Classification.WORK_HOLDS_POOL: "The holders are working: make their statements faster, or raise the pool's size "
     "as far as PostgreSQL has room for it.",
-    Classification.LOCKS_HOLD_POOL: "Most holders wait for a lock: GET /v1/locks names who has it, at the root of the "
-    "tree; ending that one lets all of them go on.",
+    Classification.LOCKS_HOLD_POOL: "Most holders wait for a lock: ending who has it lets all of them go on; "
+    "GET /v1/locks shows the tree, GET /v1/locks?history=true what it was.",
     Classification.SELF_DEADLOCK: "The pool waits for itself: this application holds every server, some in "
     "transactions that stand idle while its other connections wait for one. Whatever needs a second connection inside "
     "of a transaction must use the first, or the pool needs more servers than the application has workers.",

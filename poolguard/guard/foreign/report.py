@@ -1,6 +1,5 @@
 """Incidents of backends that are not ours: who it was, whom it blocked, what came of it, and how to exempt it. Pure."""
 
-from dataclasses import replace
 from typing import Final
 
 from poolguard.guard.evidence import MAX_NAME, classify
@@ -18,13 +17,11 @@ from poolguard.guard.incidents import (
     TimelineStep,
 )
 from poolguard.guard.locks.roots import ADVICE, kind_of
-from poolguard.guard.locks.tell import tree_json
+from poolguard.guard.locks.tell import incident_tree
 from poolguard.guard.rules import Verdict
 from poolguard.guard.wording import exemption_for
 
 SECTION: Final = "foreign_blockers"
-SHOWN_WAITERS: Final = 20
-"""Of a tree, in an incident; the numbers count all."""
 
 _NO_PRIVILEGE: Final = (
     "PostgreSQL does not let poolguard's role do that: GRANT pg_signal_backend, and pg_read_all_stats, to it. "
@@ -70,7 +67,7 @@ def incident_of(
         spared_by=spared_by,
         transaction=_party(suspect),
         backend=suspect.backend.identity,
-        lock_tree=tree_json(replace(tree, branches=tree.branches[:SHOWN_WAITERS])),
+        lock_tree=incident_tree(tree),
         client_sees=_SEES.get(verdict.action) if outcome in _REACHES_CLIENT else None,
         timeline=timeline,
         kills_left=kills_left,

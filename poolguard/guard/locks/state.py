@@ -1,13 +1,13 @@
 """What is known of locks now: written by the observer, read by guard, metrics and web. Pure; one door, `publish`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from poolguard.core.histogram import WAIT_BOUNDS, Histogram
 from poolguard.core.ids import TransactionId
-from poolguard.guard.locks.backends import Wait
-from poolguard.guard.locks.graph import LockGraph
+from poolguard.guard.locks.backends import Backend, Wait
+from poolguard.guard.locks.graph import LockGraph, Tree
 from poolguard.guard.locks.history import TreeHistory
 
 
@@ -74,3 +74,16 @@ class LockState:
             for branch in tree.branches
             if branch.backend is not None and branch.backend.transaction is not None
         }
+
+    def tree_of(self, root: TransactionId) -> Tree | None:
+        """Who waits because of *root*, a transaction of ours; None while nobody is known to."""
+        return next((tree for tree in self.graph.trees if _is(tree.backend, {root})), None)
+
+    def tree_behind(self, waiting: Collection[TransactionId]) -> Tree | None:
+        """The tree in which most of *waiting* stand, transactions of ours; None if none of them stands in any."""
+        counts = [sum(_is(branch.backend, waiting) for branch in tree.branches) for tree in self.graph.trees]
+        return self.graph.trees[counts.index(max(counts))] if any(counts) else None
+
+
+def _is(backend: Backend | None, ours: Collection[TransactionId]) -> bool:
+    return backend is not None and backend.transaction in ours

@@ -10,6 +10,8 @@ from poolguard.guard.locks.roots import ADVICE, kind_of
 
 STATEMENT_CHARACTERS: Final = 120
 """Of a statement, in a line for people."""
+SHOWN_WAITERS: Final = 20
+"""Of a tree, in an incident; the numbers count all."""
 
 
 def without_text(graph: LockGraph) -> LockGraph:
@@ -43,13 +45,16 @@ def as_text(graph: LockGraph) -> str:
     return "\n".join(lines) + "\n"
 
 
+def root_in_words(tree: Tree) -> str:
+    """Who is at the root, and in which state, without a statement: `pid 7 ("psql"): idle in transaction for 34.2s`."""
+    return f"{_who(tree.root, tree.backend)}: {kind_of(tree).value.replace('_', ' ')}{_since(tree.backend)}"
+
+
 def _tree_lines(tree: Tree) -> list[str]:
-    kind = kind_of(tree)
-    doing = f"{kind.value.replace('_', ' ')}{_since(tree.backend)}"
     blocks = f"{tree.waiters} (longest {tree.longest_seconds:.1f}s, together {tree.wait_seconds:.1f}s)"
     lines = [
-        f"{_who(tree.root, tree.backend)}: {doing}, blocks {blocks}{_statement(tree.backend)}",
-        f"  {ADVICE[kind]}",
+        f"{root_in_words(tree)}, blocks {blocks}{_statement(tree.backend)}",
+        f"  {ADVICE[kind_of(tree)]}",
     ]
     open_above: list[bool] = []
     for branch in tree.branches:
@@ -101,6 +106,11 @@ def as_json(graph: LockGraph, at: float) -> dict[str, object]:
         "trees": [tree_json(tree) for tree in graph.trees],
         "cycles": [[str(node) for node in cycle] for cycle in graph.cycles],
     }
+
+
+def incident_tree(tree: Tree) -> dict[str, object]:
+    """One tree as an incident keeps it: the first `SHOWN_WAITERS` who wait."""
+    return tree_json(replace(tree, branches=tree.branches[:SHOWN_WAITERS]))
 
 
 def tree_json(tree: Tree) -> dict[str, object]:

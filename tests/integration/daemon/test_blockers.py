@@ -23,7 +23,7 @@ def test_an_idle_blocker_is_rolled_back_and_whoever_waited_goes_on(
     with (
         daemon.connect(application_name="root") as root,
         daemon.connect(application_name="idle") as harmless,
-        daemon.connect(autocommit=True) as waiter,
+        daemon.connect(autocommit=True, application_name="hurt") as waiter,
         ThreadPoolExecutor(1) as threads,
     ):
         root.execute("update t set a = 2")
@@ -34,6 +34,10 @@ def test_an_idle_blocker_is_rolled_back_and_whoever_waited_goes_on(
         assert (incident["rule"], incident["outcome"]) == ("idle_blocker", "done")
         assert incident["transaction"]["application_name"] == "root"
         assert (incident["transaction"]["wrote"], incident["transaction"]["blocking"]) == (True, 1)
+        (hurt,) = incident["lock_tree"]["blocked"]
+        assert (hurt["application_name"], hurt["pool"]) == ("hurt", "app"), "it says whom it was ended for"
+        (logged,) = daemon.logged("a transaction was rolled back; its session goes on")
+        assert logged["blocking"] == 1
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout, match=incident["id"]):
             root.execute("select 1")
         root.rollback()

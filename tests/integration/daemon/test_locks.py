@@ -48,6 +48,25 @@ def test_the_root_of_a_lock_queue_is_named_with_the_transaction_to_act_on(daemon
     assert daemon.metric("poolguard_observer_connected") == 1
 
 
+def test_a_wait_in_vain_behind_a_lock_names_who_has_it(run: Run, settings: dict[str, Any], database: Database) -> None:
+    with database.connect() as admin:
+        make_jobs(admin)
+    settings["pools"]["app"]["wait_timeout"] = "1s"
+    daemon = run(settings | {"observer": {"interval": "1s"}})
+    with psycopg.connect(database.url, application_name="lunch") as root, ThreadPoolExecutor(2) as threads:
+        root.execute(update(1))
+        stuck = [threads.submit(run_once, daemon.conninfo("app"), update(1)) for _ in range(2)]
+        eventually(lambda: daemon.get("/v1/locks")["waiters"] == 2, within=15)
+        assert isinstance(run_once(daemon.conninfo("app"), "SELECT 1"), errors.TooManyConnections)
+        root.rollback()
+        assert [one.result(10) for one in stuck] == [None, None]
+    (incident,) = daemon.get("/v1/incidents?outcome=timeout")["incidents"]
+    assert incident["classification"] == "locks_hold_pool"
+    assert incident["lock_tree"]["root"]["application_name"] == "lunch"
+    (logged,) = daemon.logged("a client waited for a server in vain")
+    assert '"lunch"' in logged["advice"], "the holders are only in its queue"
+
+
 def run_once(conninfo: str, *statements: str) -> BaseException | None:
     with psycopg.connect(conninfo) as client:
         try:

@@ -9,6 +9,7 @@ from poolguard.core.ids import SessionId, TransactionId
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.guard import Guard
 from poolguard.guard.history import Action, RuleName
+from poolguard.guard.locks.graph import Tree
 from poolguard.guard.locks.state import Blocking
 from poolguard.guard.rules import Rule, Rules, Verdict, compile_policy
 from poolguard.ledger.entries import Phase
@@ -122,6 +123,7 @@ class Scene:
 
     def __init__(self, policy: Policy = LADDERS, *, size: int = 20, observe: bool = False) -> None:
         self.blocking: Mapping[TransactionId, Blocking] = {}
+        self.trees: Mapping[TransactionId, Tree] = {}
         self.clock = ManualClock(NOW)
         self.hands = FakeHands()
         self.transactions: Sequence[Transaction] = ()
@@ -138,6 +140,7 @@ class Scene:
             settings_hash="abc",
             observe=observe,
             blocking=lambda: self.blocking,
+            tree_of=lambda transaction: self.trees.get(transaction),
         )
 
     def snapshot(self, name: str) -> Any:

@@ -15,7 +15,8 @@ from poolguard.guard.log_line import message
 from poolguard.pool.state import Refusal
 from tests.support.clock import ManualClock
 from tests.support.snapshots import pool_snapshot
-from tests.unit.guard.builders import idle
+from tests.unit.guard.builders import active, idle
+from tests.unit.guard.locks.builders import backend, tree_of
 from tests.unit.guard.test_incidents import INCIDENT
 
 
@@ -123,6 +124,27 @@ def test_starvation_says_who_waited_and_the_cause_where_it_can_be_told(book: Inc
     waiter = ClientKey("checkout", "bob", "127.0.0.1")
     incident = book.starved("app", 10.0, Refusal.TIMEOUT, holders, waiter=waiter)
     assert (incident.waiter, incident.classification) == ("checkout", "self_deadlock")
+
+
+def test_a_pool_that_waits_for_a_lock_names_the_root_and_not_only_its_innocent_holders(
+    book: IncidentBook, caplog: pytest.LogCaptureFixture
+) -> None:
+    holders = [active(10.0, 1), active(9.0, 2)]
+    ids = {holder.id for holder in holders}
+    root = backend(7, "idle in transaction", application_name="lunch", sql="update t set a = 'x'", state_seconds=34.2)
+    told = book.starved(
+        "app",
+        10.0,
+        Refusal.TIMEOUT,
+        holders,
+        blocked=ids,
+        tree_behind=lambda who: tree_of(root) if who == ids else None,
+    )
+    assert told.classification == "locks_hold_pool"
+    assert told.advice.endswith(' It is pid 7 ("lunch", client backend): idle in transaction for 34.2s.')
+    assert told.lock_tree is not None
+    assert told.lock_tree["root"]["statement"]["text"] == "update t set a = ?"  # type: ignore[index] # plain values
+    assert caplog.records[-1].__dict__["advice"] == told.advice
 
 
 def test_a_deadlock_is_an_incident_with_its_parties_and_no_literal(book: IncidentBook) -> None:

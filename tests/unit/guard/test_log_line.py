@@ -52,6 +52,9 @@ def test_it_names_the_culprit_and_the_advice_before_the_whole_record() -> None:
     assert (told["transaction"], told["advice"]) == (str(idle(1.0).id), "fix it")
     assert list(told)[-1] == WHOLE
     assert told[WHOLE] == INCIDENT.as_json()
+    assert "blocking" not in told
+    hurts = facts(replace(INCIDENT, transaction=party_of(idle(61.2345, blocking=2, blocking_seconds=3.5))))
+    assert (hurts["blocking"], hurts["blocking_seconds"]) == (2, 3.5), "whom it hurts, before the whole record"
 
 
 def test_of_a_wait_in_vain_it_names_who_waited_and_the_oldest_holder() -> None:

@@ -1,10 +1,11 @@
 """What an incident of somebody else's backend holds."""
 
-from poolguard.guard.foreign.report import SHOWN_WAITERS, incident_of
+from poolguard.guard.foreign.report import incident_of
 from poolguard.guard.foreign.suspects import Suspects
 from poolguard.guard.history import Action
 from poolguard.guard.incidents import Incident, IncidentOutcome
 from poolguard.guard.locks.graph import LockGraph
+from poolguard.guard.locks.tell import SHOWN_WAITERS
 from poolguard.guard.rules import Verdict, compile_policy
 from poolguard.settings.foreign import ForeignBlockers, ForeignRule, ForeignThen, ForeignWhen
 from tests.unit.guard.foreign.builders import OURS, graph, psql

@@ -27,3 +27,19 @@ def test_calm_that_goes_on_is_not_news() -> None:
     state = LockState()
     state.publish(LockGraph(), 5.0)
     assert state.at == 0.0
+
+
+def test_a_tree_is_found_by_its_root_and_by_those_who_wait_in_it() -> None:
+    state, foreign = LockState(), backend(9, "idle in transaction")
+    two, three = TransactionId(SessionId(3), 1), TransactionId(SessionId(4), 1)
+    waiters = [backend(2, transaction=THEIRS), backend(3, transaction=two), backend(4, transaction=three)]
+    waits = [wait(2, 1), wait(3, 9), wait(4, 9)]
+    state.publish(graph_of(waits, backend(1, transaction=OURS), foreign, *waiters), 1.0)
+    mine = state.tree_of(OURS)
+    assert mine is not None
+    assert (mine.root.pid, state.tree_of(THEIRS)) == (1, None)
+    behind = state.tree_behind({THEIRS, two, three})
+    assert behind is not None
+    assert behind.root.pid == 9, "more of them wait there"
+    assert state.tree_behind({OURS}) is None, "a root waits for nobody"
+    assert LockState().tree_behind({OURS}) is None
