@@ -35,13 +35,13 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
     """Load the settings and run."""
     if arguments.embedded_postgres:
         return _run_embedded(arguments, environ)
-    return _run(load_settings(arguments.config, environ), observe=arguments.observe)
+    return _run(load_settings(arguments.config, environ), environ, observe=arguments.observe)
 
 
-def _run(loaded: "Loaded", *, observe: bool) -> Exit:
+def _run(loaded: "Loaded", environ: Mapping[str, str], *, observe: bool) -> Exit:
     from poolguard.daemon.main import run
 
-    return Exit.OK if run(loaded, observe=observe) == 0 else Exit.PROBLEM
+    return Exit.OK if run(loaded, environ, observe=observe) == 0 else Exit.PROBLEM
 
 
 def _run_embedded(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
@@ -52,17 +52,22 @@ def _run_embedded(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
     with EmbeddedPostgres() as postgres:
         loaded = _load_for(postgres.url, arguments.config, environ)
         print(_invitation(loaded), file=sys.stderr, flush=True)
-        return _run(loaded, observe=arguments.observe)
+        # Reloads too must find the embedded one.
+        return _run(loaded, _with_url(postgres.url, environ), observe=arguments.observe)
 
 
 def _load_for(url: str, config: str | None, environ: Mapping[str, str]) -> "Loaded":
-    loaded = load_settings(config, {**environ, "DATABASE_URL": url})
+    loaded = load_settings(config, _with_url(url, environ))
     if loaded.settings.upstream.url != url:
         raise SettingsError(
             f"{loaded.source}: upstream.url: names another PostgreSQL than the embedded one: "
             "write ${DATABASE_URL:-} there, or leave --embedded-postgres out"
         )
     return loaded
+
+
+def _with_url(url: str, environ: Mapping[str, str]) -> Mapping[str, str]:
+    return {**environ, "DATABASE_URL": url}
 
 
 def _invitation(loaded: "Loaded") -> str:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from poolguard import __version__
@@ -26,10 +26,13 @@ FAILED: Final = 1
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 
-def run(loaded: Loaded, *, observe: bool) -> int:
-    """Run until SIGTERM or SIGINT; 0 after an orderly end, 1 if it could not start."""
+def run(loaded: Loaded, environ: Mapping[str, str] | None = None, *, observe: bool) -> int:
+    """Run until SIGTERM or SIGINT; 0 after an orderly end, 1 if it could not start.
+
+    *environ* fills the settings again at each reload (default: the process's own).
+    """
     with logging_as(loaded.settings.log), asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(serve(loaded, observe=observe))
+        return runner.run(serve(loaded, os.environ if environ is None else environ, observe=observe))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -41,14 +44,14 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def serve(loaded: Loaded, *, observe: bool) -> int:
+async def serve(loaded: Loaded, environ: Mapping[str, str], *, observe: bool) -> int:
     """Start, wait for a signal, drain, stop."""
     for warning in loaded.warnings:
         log.warning("the settings can be used, but", extra={"problem": warning})
     stop, at_once = asyncio.Event(), asyncio.Event()
     reloads: set[asyncio.Task[object]] = set()
     try:
-        house = House(loaded, os.environ, observe=observe)
+        house = House(loaded, environ, observe=observe)
         reloader = Reloader(house)
         # Before the start, which may wait for PostgreSQL: unhandled, each of these signals kills without a word.
         _on_signals(stop, at_once, reloader, reloads)

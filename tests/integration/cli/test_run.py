@@ -42,6 +42,16 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, i
                 process.communicate()
 
 
+def test_a_file_that_changes_is_reloaded_also_on_an_embedded_postgresql(
+    running: tuple[subprocess.Popen[str], dict[str, int]], tmp_path: Path
+) -> None:
+    process, _ = running
+    (tmp_path / "f.yaml").write_text(FREE_PORTS + "policies: {app: {idle_in_transaction: {warn: 7s}}}\n")
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if '"settings reloaded"' in line or "have problems" in line)
+    assert json.loads(said)["message"] == "settings reloaded"
+
+
 def test_run_on_an_embedded_postgresql_serves_says_that_it_is_healthy_and_ends_on_sigterm(
     running: tuple[subprocess.Popen[str], dict[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:

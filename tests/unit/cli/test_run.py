@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Self
@@ -9,7 +10,7 @@ from poolguard.cli.exits import Exit
 from poolguard.cli.main import main
 from poolguard.settings.load import Loaded
 
-Calls = list[tuple[Loaded, bool]]
+Calls = list[tuple[Loaded, str | None, bool]]
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """What the daemon was started with; a stand-in for the daemon, which ends at once."""
     calls: Calls = []
 
-    def run(loaded: Loaded, *, observe: bool) -> int:
-        calls.append((loaded, observe))
+    def run(loaded: Loaded, environ: Mapping[str, str], *, observe: bool) -> int:
+        calls.append((loaded, environ.get("DATABASE_URL"), observe))
         return 0
 
     daemon = ModuleType("poolguard.daemon.main")
@@ -54,13 +55,14 @@ def test_the_daemon_gets_the_settings(calls: Calls, tmp_path: Path) -> None:
     file = tmp_path / "f.yaml"
     file.write_text("pools: {app: {size: 3}}")
     assert main(["run", "--config", str(file)], {"DATABASE_URL": "postgresql://db/x"}) == Exit.OK
-    ((loaded, observe),) = calls
+    ((loaded, url, observe),) = calls
     assert (loaded.settings.pools["app"].size, loaded.settings.upstream.url, observe) == (3, "postgresql://db/x", False)
+    assert url == "postgresql://db/x"
 
 
 def test_observe_is_passed_on(calls: Calls) -> None:
     main(["run", "--observe"], {})
-    assert [observe for _, observe in calls] == [True]
+    assert [observe for *_, observe in calls] == [True]
 
 
 def test_settings_with_a_problem_start_nothing(
@@ -77,7 +79,7 @@ def test_an_embedded_postgresql_lives_as_long_as_the_daemon(
     calls: Calls, embedded: type[FakePostgres], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "--embedded-postgres"], {"DATABASE_URL": "postgresql://other"}) == Exit.OK
-    assert [loaded.settings.upstream.url for loaded, _ in calls] == [embedded.url]
+    assert [(loaded.settings.upstream.url, url) for loaded, url, _ in calls] == [(embedded.url, embedded.url)]
     assert embedded.log == ("started", "gone")
     assert "psql -h 127.0.0.1 -p 6432 -U postgres -d app" in capsys.readouterr().err
 
