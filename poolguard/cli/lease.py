@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from poolguard.cli import lease_run
 from poolguard.cli.control import TOKEN_VARIABLE, URL_VARIABLE, login_name
 from poolguard.cli.exits import Exit
-from poolguard.core.errors import InvalidLease, LeaseHeld, LeaseNotFound, NotAllowed
-from poolguard.core.units import format_duration, parse_duration
+from poolguard.core.errors import LeaseHeld, LeaseNotFound, NotAllowed
+from poolguard.core.units import format_duration
 
 if TYPE_CHECKING:
     from poolguard.client import LeaseClient
@@ -58,16 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stepping = command("step-down", "Ask whoever leads to give the lease back.")
     stepping.add_argument("name", metavar="NAME")
     stepping.add_argument(
-        "--hold-off", type=duration, default=None, metavar="TIME", help="for how long it then does not follow itself"
+        "--hold-off",
+        type=lease_run.duration,
+        default=None,
+        metavar="TIME",
+        help="for how long it then does not follow itself",
     )
     stepping.add_argument("--prefer", metavar="TEXT", help="holderIdentity that alone may follow meanwhile")
 
     lease_run.add_arguments(command("run", lease_run.HELP))
-
-
-def duration(text: str) -> float:
-    """Seconds of `15s` and the like, for argparse."""
-    return parse_duration(text)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -115,7 +114,8 @@ def _release(client: "LeaseClient", arguments: argparse.Namespace) -> Exit:
         if arguments.force:
             client.force_release(arguments.name, actor=arguments.actor or login_name(), reason=arguments.reason or None)
         elif not arguments.holder:
-            raise InvalidLease("--token needs --holder: a term has both")
+            print("--token needs --holder: a term has both", file=sys.stderr)
+            return Exit.USAGE
         else:
             client.release(
                 Term(
@@ -130,7 +130,7 @@ def _release(client: "LeaseClient", arguments: argparse.Namespace) -> Exit:
         print(error.message, file=sys.stderr)
         return Exit.NOT_HELD
     except NotAllowed as error:
-        raise NotAllowed(error.message, hint=f"Give the admin token of the settings in ${TOKEN_VARIABLE}.") from None
+        raise NotAllowed(error.message, hint=f"{error.hint} This command takes it from ${TOKEN_VARIABLE}.") from None
     return Exit.OK
 
 

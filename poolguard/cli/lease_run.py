@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from poolguard.cli.exits import Exit
-from poolguard.core.errors import LeaseUnavailable
+from poolguard.core.errors import LeaseHeld, LeaseHeldOff, LeaseLost, LeaseUnavailable, PoolguardError
 from poolguard.core.units import parse_duration
 
 if TYPE_CHECKING:
@@ -32,19 +32,27 @@ MOST_GRACE_SECONDS: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
 
 
+def duration(text: str) -> float:
+    """Seconds of `15s` and the like. Raises what argparse tells in its own words."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's arguments."""
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("argv", metavar="COMMAND", nargs="+", help="after --, with its arguments")
     parser.add_argument("--holder", metavar="TEXT", help="holderIdentity (default: host and process)")
-    parser.add_argument("--ttl", type=parse_duration, default=15.0, metavar="TIME", help="of a term; default: 15s")
+    parser.add_argument("--ttl", type=duration, default=15.0, metavar="TIME", help="of a term; default: 15s")
     parser.add_argument(
         "--grace",
-        type=parse_duration,
+        type=duration,
         metavar="TIME",
         help="between SIGTERM and SIGKILL; default: a third of --ttl, at most 5s",
     )
-    parser.add_argument("--wait", type=parse_duration, metavar="TIME", help="give up standing for election after that")
+    parser.add_argument("--wait", type=duration, metavar="TIME", help="give up standing for election after that")
     parser.add_argument("--once", action="store_true", help="end (exit code 3) when the lease is lost")
 
 
@@ -86,6 +94,7 @@ class Runner:
         self._holding: Holding | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._ended_by: int | None = None
+        self._last_told = ""
 
     def signalled(self, number: int) -> None:
         """Take a signal: to the command, or to end the wait for the lease."""
@@ -107,6 +116,7 @@ class Runner:
             ttl_seconds=ttl_seconds,
             wait_seconds=wait_seconds,
             on_change=lambda _: self._changed.set(),
+            on_trouble=self._told,
         )
         self._holding = holding
         _say(f"{holding.holder} stands for {self._name}")
@@ -127,8 +137,24 @@ class Runner:
         finally:
             holding.close()
 
+    def _told(self, error: PoolguardError) -> None:
+        """Say why it is not elected, or not confirmed; the same thing once, however often it is tried."""
+        match error:
+            case LeaseHeldOff():
+                why = "a step-down lets others go first"
+            case LeaseLost():
+                why = error.message
+            case LeaseHeld():
+                why = f"it is held by {error.holder}"
+            case _:
+                why = ": ".join(part for part in (error.message, error.detail) if part)
+        if why != self._last_told:
+            self._last_told = why
+            _say(f"{self._name}: {why}")
+
     def _serve(self, holding: "Holding") -> int | None:
         _say(f"elected: {self._name}, token {holding.token}")
+        self._last_told = ""
         try:
             child = self._start(holding)
         except FileNotFoundError:

@@ -78,6 +78,8 @@ def _test(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
     settings = load_settings(arguments.config, environ).settings
     cases = read_snapshot(_json_of(arguments.file))
     rules = {name: compile_policy(pool.policy, settings.policies[pool.policy]) for name, pool in settings.pools.items()}
+    if not cases:
+        print("The snapshot holds no transaction: there is nothing to judge.", file=sys.stderr)
     strangers = 0
     for case in cases:
         policy = rules.get(case.transaction.pool)

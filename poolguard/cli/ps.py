@@ -11,6 +11,7 @@ from typing import Any, Final
 from poolguard.cli.control import Control, add_control
 from poolguard.cli.exits import Exit
 from poolguard.cli.tables import shortened, table
+from poolguard.core.errors import PoolguardError
 from poolguard.core.units import format_duration
 
 NAME: Final = "ps"
@@ -35,6 +36,8 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
     key = "sessions" if arguments.sessions else "transactions"
     while True:
         found = [one for one in control.all(f"/v1/{key}", key) if arguments.pool in (None, one["pool"])]
+        if not found and arguments.pool is not None:
+            _check_pool(control, arguments.pool)
         if arguments.watch and sys.stdout.isatty():
             print(_CLEAR, end="")
         if arguments.json:
@@ -46,6 +49,12 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
             return Exit.OK
         sys.stdout.flush()
         time.sleep(WATCH_SECONDS)
+
+
+def _check_pool(control: Control, pool: str) -> None:
+    names = [one["name"] for one in control.get("/v1/pools")["pools"]]
+    if pool not in names:
+        raise PoolguardError(f"no pool {pool!r}", hint=f"There are: {', '.join(names)}.")
 
 
 def transactions_table(found: list[dict[str, Any]]) -> str:

@@ -41,6 +41,7 @@ class Holding:
         metadata: Mapping[str, object] | None = None,
         slots: int = 1,
         on_change: Callable[["Holding"], None] | None = None,
+        on_trouble: Callable[[PoolguardError], None] | None = None,
     ) -> None:
         self.name: Final = name
         self.holder: Final = holder or default_holder()
@@ -54,6 +55,8 @@ class Holding:
         self._wait_seconds: Final = wait_seconds
         self._slots: Final = slots
         self._on_change: Final = on_change or (lambda _: None)
+        self._on_trouble: Final = on_trouble or (lambda _: None)
+        """Told of each attempt and each renewal that failed, with why; the latter in the thread that renews."""
         self._leave: Final = threading.Event()
         self._term: Term | None = None
         self._thread: threading.Thread | None = None
@@ -87,6 +90,8 @@ class Holding:
             if pause is None:
                 assert isinstance(outcome, Term), "elected without a term"
                 return outcome
+            if isinstance(outcome, PoolguardError):
+                self._on_trouble(outcome)
             left = float("inf") if deadline is None else deadline - boottime()
             if left <= 0:
                 raise TimeoutError(f"lease {self.name!r} was not had within {self._wait_seconds:g} s")
@@ -158,9 +163,11 @@ class Holding:
                 self._term = self._client.renew(self.term, timeout=attempt_seconds(remaining))
                 pause = renew_after(self.ttl_seconds)
                 self._on_change(self)
-            except LeaseLost:
+            except LeaseLost as error:
+                self._on_trouble(error)
                 return
-            except PoolguardError:
+            except PoolguardError as error:
+                self._on_trouble(error)
                 pause = retry_after(self.term.remaining_seconds())
 
     # After

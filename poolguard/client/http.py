@@ -23,6 +23,7 @@ from poolguard.core.errors import (
 
 DEFAULT_URL: Final = "http://127.0.0.1:6433"
 DEFAULT_PORT: Final = 6433
+_WHERE: Final = "Is poolguard running, and is that its control listener? The commands ask --url, else $POOLGUARD_URL."
 _MOST_BODY_BYTES: Final = 4 << 20
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -102,7 +103,9 @@ class Http:
                 connection.connect()
             except OSError as error:
                 raise LeaseUnavailable(
-                    f"no poolguard at {self.host}:{self.port}", detail=str(error) or type(error).__name__
+                    f"no poolguard at {self.host}:{self.port}",
+                    detail=str(error) or type(error).__name__,
+                    hint=_WHERE,
                 ) from None
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connection = connection

@@ -291,7 +291,7 @@ class Guard:
                 return transaction
         raise UnknownPool(
             f"no transaction {transaction_id} holds a server: it is over, or never was",
-            hint="GET /v1/transactions lists those that do.",
+            hint="`poolguard ps`, SHOW TRANSACTIONS and GET /v1/transactions list those that do.",
         )
 
     async def by_hand(self, transaction_id: TransactionId, action: str, actor: str) -> Incident:

@@ -1,6 +1,7 @@
 """One connection to PostgreSQL for leases: how it is opened, what its session is told, and what its errors mean."""
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -72,9 +73,16 @@ class LeaseConnection(psycopg.AsyncConnection[DictRow]):
 
     @classmethod
     async def connect(cls, conninfo: str = "", **kwargs: Any) -> Self:
-        """Connect in autocommit. Raises psycopg.Error."""
+        """Connect in autocommit. Raises psycopg.Error, of which `on_refused` is told: a pool keeps it to itself."""
+        on_refused: Callable[[psycopg.Error], None] = kwargs.pop("on_refused", lambda _: None)
         # No prepared statements: a handful of statements a second gains nothing from them.
-        return await super().connect(conninfo, autocommit=True, prepare_threshold=None, row_factory=dict_row, **kwargs)
+        try:
+            return await super().connect(
+                conninfo, autocommit=True, prepare_threshold=None, row_factory=dict_row, **kwargs
+            )
+        except psycopg.Error as error:
+            on_refused(error)
+            raise
 
     async def wait(self, gen: "PQGen[T]", interval: float = _WAIT_SECONDS, *more: Any, **named: Any) -> T:
         """Wait for PostgreSQL; whoever is cancelled meanwhile leaves a closed connection behind, at once.
@@ -171,7 +179,9 @@ def fault_of(error: psycopg.Error) -> Fault:
 
 
 def told(error: BaseException) -> str:
-    """*error* in one line for operators: class, SQLSTATE, first line. libpq never puts a password in a message."""
-    first = (str(error).strip().splitlines() or [""])[0]
+    """*error* in one line for operators: class, SQLSTATE, message. libpq never puts a password in one."""
+    lines = str(error).strip().splitlines() or [""]
     sqlstate = error.sqlstate if isinstance(error, psycopg.Error) and error.sqlstate else ""
+    # PostgreSQL says it in its first line; libpq, of a host with several addresses, only in those below.
+    first = lines[0] if sqlstate else " ".join(line.strip() for line in lines)
     return " ".join(part for part in (type(error).__name__, sqlstate, first[:300]) if part)

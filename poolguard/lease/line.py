@@ -36,6 +36,7 @@ class Line:
         self._pool: Final = AsyncConnectionPool(
             parameters(conninfo),
             connection_class=LeaseConnection,
+            kwargs={"on_refused": self._refused},
             min_size=connections,
             max_size=connections,
             open=False,
@@ -47,6 +48,8 @@ class Line:
             reconnect_failed=self._start_anew,
         )
         self._away = False
+        self._why = ""
+        """What the latest attempt to connect failed with; empty since one succeeded."""
         self._timeline_told = False
         self.timeline = 0
         """WAL timeline of the newest connection; 0: it can't be read."""
@@ -86,8 +89,8 @@ class Line:
         try:
             return await self._pool.getconn(timeout=patience)
         except PoolTimeout:
-            self._lost(f"no connection within {patience:.2f}s")
-            raise NoConnection("no connection to PostgreSQL") from None
+            self._lost(self._why or f"no connection within {patience:.2f}s")
+            raise NoConnection(f"no connection to PostgreSQL{self._why and f': {self._why}'}") from None
         except PoolClosed:
             raise NoConnection("the leases are stopped") from None
 
@@ -108,6 +111,7 @@ class Line:
 
     async def _configure(self, connection: LeaseConnection) -> None:
         await configure(connection)
+        self._why = ""
         log.info("lease connection opened", extra={"backend": connection.info.backend_pid})
         self.timeline = connection.timeline
         if not connection.timeline and not self._timeline_told:
@@ -115,9 +119,13 @@ class Line:
             log.warning("this PostgreSQL does not tell its WAL timeline: a failover may repeat tokens")
 
     async def _start_anew(self, pool: AsyncConnectionPool[LeaseConnection]) -> None:
-        self._lost("could not connect")
+        self._lost(self._why or "could not connect")
         if not pool.closed:
             await pool.check()
+
+    def _refused(self, error: psycopg.Error) -> None:
+        # Not yet a loss: a restart takes a few attempts, which whoever waits for a connection can wait for.
+        self._why = told(error)
 
     def _lost(self, reason: str) -> None:
         if not self._away:

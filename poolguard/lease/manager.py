@@ -130,7 +130,10 @@ class LeaseManager:
             async with asyncio.timeout(_START_SECONDS):
                 await self._access.wait_until_usable()
         except TimeoutError:
-            log.warning("leases not ready, starting without them", extra={"reason": self.last_error})
+            log.warning(
+                "leases not ready, starting without them",
+                extra={"reason": self.last_error or "PostgreSQL has not answered yet"},
+            )
         except BaseException:
             await self.stop()
             raise

@@ -38,7 +38,7 @@ def lost(row: Row | None, why: str, *, hint: str = "Stop acting as its holder at
 def why_over(row: Row | None, term: TermKey) -> str:
     """Tell in words how *row* shows that *term* is over."""
     if row is None:
-        return "the lease's row is gone: somebody deleted it"
+        return "there is no such lease: nobody has ever held it under this name, or its row was deleted"
     if (row.holder, row.token) == (term.holder, term.token):
         return "this term was not renewed in time"
     if row.token == term.token and row.holder is None:

@@ -64,7 +64,9 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.StreamRes
         body = {"error": "method_not_allowed", "message": f"{error.method} does not exist here; use {allowed}"}
         headers[hdrs.ALLOW] = allowed
     elif isinstance(error, web.HTTPNotFound):
-        body = {"error": "not_found", "message": "there is nothing at this path", "hint": "GET / lists all paths."}
+        body = {"error": "not_found", "message": "there is nothing at this path"}
+        if any(resource.canonical == "/" for resource in request.app.router.resources()):
+            body["hint"] = "GET / lists all paths."  # only the control listener has it
     elif isinstance(error, web.HTTPRequestEntityTooLarge):
         body = {"error": "too_large", "message": f"the body is longer than {request.client_max_size} bytes"}
     else:

@@ -33,6 +33,7 @@ CONFIRM_SECONDS: Final = 5.0
 CONFIRM_PAUSE: Final = 0.05
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
+REASON_CHARACTERS: Final = 300
 _ABANDON_TURNS: Final = 10
 _ROWS_A_TURN: Final = 500
 """How many rows are read before others have their turn."""
@@ -111,7 +112,7 @@ class Observer:
                 if pause == FIRST_PAUSE:
                     log.warning(
                         "the lock graph can't be read: who waits for whom is not known until PostgreSQL answers",
-                        extra={"reason": type(error).__name__, "sqlstate": getattr(error, "sqlstate", None)},
+                        extra={"reason": _told(error), "sqlstate": getattr(error, "sqlstate", None)},
                     )
                 await self._disconnect()
                 await self._clock.sleep_until(self._clock.monotonic() + pause)
@@ -259,3 +260,8 @@ class Observer:
             rows += some
             await asyncio.sleep(0)
         return rows
+
+
+def _told(error: Exception) -> str:
+    """*error* in one line; libpq never puts a password in one, and the statements are our own."""
+    return " ".join((type(error).__name__, *str(error).split()))[:REASON_CHARACTERS]

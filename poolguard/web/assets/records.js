@@ -4,6 +4,7 @@ import { age, clock, count, el, keep, number, table, words } from "./parts.js";
 import { who } from "./holders.js";
 
 const SHOWN = 100;
+const NAMED = 5;
 const GOOD = ["done", "observed"];
 const KINDS = { starvation: "waited in vain", deadlock: "deadlock", lease: "lease released by force" };
 let incidents = [];
@@ -65,7 +66,7 @@ function details(one, party) {
     ["route", party && Object.entries(party.tags).map(([key, value]) => `${key}=${value}`).join(" ")],
     ["threshold", one.threshold && `${age(one.threshold.limit_seconds)}; found ${age(one.threshold.actual_seconds)}`],
     ["spared by", one.spared_by],
-    ["it blocked", party?.blocking ? `${count(party.blocking, "session")}, the longest for ${age(party.blocking_seconds)}` : ""],
+    ["it blocked", party?.blocking ? `${count(party.blocking, "session")}, the longest for ${age(party.blocking_seconds)}${hurt(one)}` : ""],
     ["holders", ["action", "foreign"].includes(one.kind) ? "" : one.holders.map((other) => `${other.id} ${who(other)}, ${words(other.phase)} for ${age(other.phase_seconds)}`).join("; ")],
     ["the client sees", one.client_sees && `${one.client_sees.severity} ${one.client_sees.sqlstate}, ${one.client_sees.when}`],
     ["before", one.timeline.map((step) => `${clock(step.time)} ${step.action} (${words(step.outcome)})`).join("; ")],
@@ -76,6 +77,11 @@ function details(one, party) {
   if (party?.fingerprints?.length) parts.push(el("pre", {}, party.fingerprints.map((one) => one.text).join("\n")));
   if (one.exemption) parts.push(el("p", { class: "quiet" }, "If this should have been left alone, paste:"), el("pre", {}, one.exemption));
   return el("div", {}, ...parts);
+}
+
+function hurt(one) {
+  const names = one.lock_tree?.blocked.slice(0, NAMED).map((each) => `${each.application_name ?? "?"} (${each.transaction ?? `pid ${each.pid}`})`);
+  return names?.length ? `: ${names.join(", ")}` : "";
 }
 
 const CLIENTS = [

@@ -7,6 +7,7 @@ import pytest
 from poolguard.cli.exits import Exit
 from poolguard.cli.main import main
 from tests.support.sidecars import ADMIN_TOKEN, Sidecar
+from tests.unit.client.listener import listening
 
 Capture = pytest.CaptureFixture[str]
 
@@ -49,7 +50,7 @@ def test_release_names_a_term_and_hits_no_other(sidecar: Sidecar, capsys: Captur
     assert (wrong, sidecar.holder_of("release")) == (Exit.NOT_HELD, "one")
     assert lease(sidecar, "release", "release", "--holder", "one", "--token", str(term.token)) == Exit.OK
     assert sidecar.holder_of("release") is None
-    assert lease(sidecar, "release", "release", "--token", "1") == Exit.PROBLEM
+    assert lease(sidecar, "release", "release", "--token", "1") == Exit.USAGE
     assert "--holder" in capsys.readouterr().err
 
 
@@ -78,7 +79,22 @@ def test_step_down_asks_the_holder_and_tells_when_there_is_none(sidecar: Sidecar
 
 def test_without_poolguard_it_is_a_problem_that_names_the_address(capsys: Capture) -> None:
     assert main(["lease", "ls", "--url", "http://127.0.0.1:1"], {}) == Exit.PROBLEM
-    assert "no poolguard at 127.0.0.1:1" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "no poolguard at 127.0.0.1:1" in told
+    assert "--url" in told, "it says what to do"
+
+
+def test_a_duration_that_is_none_is_told_with_what_to_write(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["lease", "run", "a", "--ttl", "soon", "--", "true"], {})
+    assert "'soon' is not a duration: write for example" in capsys.readouterr().err
+
+
+def test_force_where_no_admin_token_is_set_says_to_set_one(capsys: Capture) -> None:
+    refusal = {"error": "not_allowed", "message": "none is set", "hint": "Set auth.admin_token."}
+    with listening((403, refusal)) as script:
+        assert main(["lease", "release", "a", "--force", "--url", script.url], {}) == Exit.PROBLEM
+    assert "Set auth.admin_token. This command takes it from $POOLGUARD_ADMIN_TOKEN." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,19 @@ def test_a_signal_before_the_election_ends_the_wait(sidecar: Sidecar) -> None:
     ):
         assert process.stderr is not None
         assert "stands for" in process.stderr.readline()
+        assert process.stderr.readline() == "poolguard lease: run-wait: it is held by other\n", (
+            "it says what it waits for"
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_a_poolguard_that_is_not_there_is_told_once_and_not_waited_for_in_silence() -> None:
+    line = [sys.executable, "-m", "poolguard", "lease", "run", "a", "--url", "http://127.0.0.1:1", "--wait", "2s"]
+    done = subprocess.run([*line, "--", "true"], stderr=subprocess.PIPE, text=True, check=False, timeout=30)
+    assert done.returncode == Exit.NOT_HELD
+    (told,) = [said for said in done.stderr.splitlines() if "no poolguard at 127.0.0.1:1" in said]
+    assert "refused" in told
 
 
 def test_on_loss_the_command_is_asked_then_killed_before_the_term_would_have_ended(sidecar: Sidecar) -> None:
@@ -120,7 +131,9 @@ def test_on_loss_the_command_is_asked_then_killed_before_the_term_would_have_end
         assert process.stdout.readline() == "asked\n"
         assert process.wait(20) == Exit.NOT_HELD
         assert process.stderr is not None
-        assert "lost run-lost" in process.stderr.read()
+        told = process.stderr.read()
+        assert "lost run-lost" in told
+        assert "run-lost: this term is over" in told, "and why"
 
 
 def test_after_a_loss_it_stands_again_and_starts_the_command_anew(sidecar: Sidecar) -> None:

@@ -53,6 +53,9 @@ async def test_store_that_opens_before_postgresql_is_there_finds_it_later(
 ) -> None:
     await asyncio.to_thread(pg_control.stop)
     early = await make_store()
+    with pytest.raises(LeaseUnavailable) as away:
+        await early.prepare()
+    assert "refused" in (away.value.detail or ""), "it says why"
     await asyncio.to_thread(pg_control.start)
 
     async def prepared() -> bool:

@@ -48,6 +48,12 @@ def test_a_pool_that_the_settings_lack_is_a_problem(tmp_path: Path, capsys: pyte
     assert "no pool 'app'" in capsys.readouterr().err
 
 
+def test_a_snapshot_of_nothing_is_told_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.json").write_text('{"transactions": []}')
+    assert main(["policy", "test", str(tmp_path / "s.json")], {}) is Exit.OK
+    assert "holds no transaction" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("content", "words"), [("no", "is not JSON"), ("{}", "a JSON object"), (None, "can't read")])
 def test_what_is_no_snapshot_is_a_problem(
     content: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -39,6 +39,17 @@ def test_json_has_a_line_each_and_a_pool_can_be_chosen(capsys: pytest.CaptureFix
     assert json.loads(line)["id"] == "2-1"
 
 
+def test_a_pool_that_there_is_not_is_no_good_news(capsys: pytest.CaptureFixture[str]) -> None:
+    pools = {"pools": [{"name": "app"}, {"name": "jobs"}]}
+    nothing = {"transactions": [], "total": 0}
+    with listening((200, nothing), (200, pools), (200, nothing), (200, pools)) as script:
+        assert main(["ps", "--url", script.url, "--pool", "aap"], {}) is Exit.PROBLEM
+        assert main(["ps", "--url", script.url, "--pool", "app"], {}) is Exit.OK
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["no pool 'aap'", "There are: app, jobs."]
+    assert said.out.splitlines() == ["No transaction holds a server."]
+
+
 def test_sessions_are_listed_too(capsys: pytest.CaptureFixture[str]) -> None:
     session = {
         "id": 7, "pool": None, "user": "bob", "database": "d", "application_name": "", "client_address": "unix",

@@ -51,3 +51,7 @@ def test_fault_of(error: psycopg.Error, fault: Fault) -> None:
 
 def test_errors_are_told_in_one_line_with_their_code() -> None:
     assert told(psycopg.errors.UndefinedTable("no such table\nLINE 1: SELECT")) == "UndefinedTable 42P01 no such table"
+    both = psycopg.OperationalError(
+        "Multiple connection attempts failed. All failures were:\n- ::1: refused\n- 127: no"
+    )
+    assert told(both).endswith("All failures were: - ::1: refused - 127: no"), "libpq says it in the lines below"

@@ -123,3 +123,9 @@ async def test_the_metrics_listener_shows_no_sessions_and_changes_nothing() -> N
     async with Process().client() as client:
         assert (await client.get("/v1/sessions")).status == 404
         assert (await client.post("/metrics")).status == 405
+
+
+async def test_a_path_that_there_is_not_points_to_no_list_that_there_is_not_either() -> None:
+    async with Process().client() as client:
+        missing = await client.get("/")
+        assert (missing.status, (await missing.json()).keys()) == (404, {"error", "message"})

@@ -259,6 +259,19 @@ async def test_a_role_that_may_not_signal_or_not_see_ends_nothing(crowd: Crowd) 
         await crowd.join("DROP OWNED BY other", "DROP ROLE other", "DROP ROLE plain")
 
 
+async def test_why_it_can_not_connect_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    observer = Observer(
+        "host=127.0.0.1 port=1 user=u", LockState(), clock=SystemClock(), transactions=nobody, interval=1
+    )
+    await observer.start()
+    try:
+        await eventually_async(lambda: observer.state.failures_total == 1, within=10)
+    finally:
+        await observer.stop()
+    (record,) = [record for record in caplog.records if "the lock graph can't be read" in record.message]
+    assert "refused" in vars(record)["reason"]
+
+
 async def test_it_connects_again_and_knows_nothing_meanwhile(crowd: Crowd, database: Database) -> None:
     observer = Observer(database.dsn, LockState(), clock=SystemClock(), transactions=nobody, interval=0.01)
     await observer.start()
