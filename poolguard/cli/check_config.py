@@ -9,7 +9,7 @@ from poolguard.cli.exits import Exit
 from poolguard.cli.sources import CONFIG_VARIABLE, settings_file
 
 if TYPE_CHECKING:
-    from poolguard.settings.load import Loaded
+    from poolguard.settings.loaded import Loaded
 
 NAME: Final = "check-config"
 HELP: Final = "Check settings as run would read them, and show every problem at once."

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from poolguard.cli.exits import Exit
-from poolguard.cli.sources import add_config, load_settings
+from poolguard.cli.sources import add_config, settings_file
 from poolguard.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from poolguard.settings.load import Loaded
+    from poolguard.settings.loaded import Loaded
 
 NAME: Final = "run"
 HELP: Final = "Run poolguard until SIGTERM or Ctrl-C."
@@ -35,7 +35,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
     """Load the settings and run."""
     if arguments.embedded_postgres:
         return _run_embedded(arguments, environ)
-    return _run(load_settings(arguments.config, environ), environ, observe=arguments.observe)
+    return _run(_load(arguments.config, environ), environ, observe=arguments.observe)
 
 
 def _run(loaded: "Loaded", environ: Mapping[str, str], *, observe: bool) -> Exit:
@@ -56,8 +56,15 @@ def _run_embedded(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
         return _run(loaded, _with_url(postgres.url, environ), observe=arguments.observe)
 
 
+def _load(config: str | None, environ: Mapping[str, str]) -> "Loaded":
+    # Other commands end soon; this process stays, and is to stay small.
+    from poolguard.settings.apart import load_apart
+
+    return load_apart(settings_file(config, environ), environ)
+
+
 def _load_for(url: str, config: str | None, environ: Mapping[str, str]) -> "Loaded":
-    loaded = load_settings(config, _with_url(url, environ))
+    loaded = _load(config, _with_url(url, environ))
     if loaded.settings.upstream.url != url:
         raise SettingsError(
             f"{loaded.source}: upstream.url: names another PostgreSQL than the embedded one: "

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from poolguard.settings.load import Loaded
+    from poolguard.settings.loaded import Loaded
 
 CONFIG_VARIABLE: Final = "POOLGUARD_CONFIG"
 

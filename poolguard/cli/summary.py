@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from poolguard.core.errors import SettingsError
 from poolguard.settings.check import OBSERVER_CONNECTIONS
-from poolguard.settings.load import Loaded
+from poolguard.settings.loaded import Loaded
 from poolguard.settings.model import Pool, Settings, Upstream
 from poolguard.upstream.target import resolve_target
 

@@ -42,7 +42,7 @@ from poolguard.pool.snapshot import PoolSnapshot
 from poolguard.pool.state import Refusal
 from poolguard.relay.login import Door
 from poolguard.relay.relay import Relay
-from poolguard.settings.load import Loaded
+from poolguard.settings.loaded import Loaded
 from poolguard.settings.model import Settings
 from poolguard.web.app import control_app, metrics_app
 from poolguard.web.elections import election_routes

@@ -14,7 +14,7 @@ from poolguard.core.errors import SettingsError
 from poolguard.daemon.house import House
 from poolguard.daemon.logs import logging_as
 from poolguard.daemon.reload import Reloader
-from poolguard.settings.load import Loaded
+from poolguard.settings.loaded import Loaded
 
 log = logging.getLogger(__name__)
 

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from watchfiles import awatch
+from watchfiles._rust_notify import RustNotify
 
 from poolguard.core.errors import SettingsError
 from poolguard.daemon.house import House
@@ -18,16 +18,23 @@ from poolguard.daemon.targets import Targets
 from poolguard.metrics.sources import ReloadResult
 from poolguard.relay.login import Door
 from poolguard.relay.tls import ClientTls
+from poolguard.settings.apart import load_apart
 from poolguard.settings.diff import ReloadPlan, plan_reload
-from poolguard.settings.load import WITHOUT_FILE, Loaded, load
+from poolguard.settings.loaded import WITHOUT_FILE, Loaded
 from poolguard.settings.model import Settings
 
 log = logging.getLogger(__name__)
 
 QUIET_MILLISECONDS: Final = 200
 """A file that is written in several quick steps is read once, after the last."""
+STEP_MILLISECONDS: Final = 50
+"""How soon the watching thread notices that it is to stop."""
 LOOK_SECONDS: Final = 5.0
 """How often the file is looked at anyway: not every file system tells of changes, and watches can run out."""
+
+
+ReadSettings: TypeAlias = Callable[[str | None, Mapping[str, str]], Loaded]
+"""What reads the settings, in a thread: as `settings.load.load` does."""
 
 
 class Reloader:
@@ -38,8 +45,9 @@ class Reloader:
 
     name = "reload"
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, *, read: ReadSettings = load_apart) -> None:
         self._house = house
+        self._read_settings = read
         source = house.in_force.source
         self._file = None if source == WITHOUT_FILE else Path(source)
         self._seen = self._state()
@@ -91,14 +99,20 @@ class Reloader:
     async def _looks(self, folder: Path) -> AsyncIterator[None]:
         """Come back when something in *folder* may have changed."""
         try:
-            async for _ in awatch(
-                folder,
-                debounce=QUIET_MILLISECONDS,
-                stop_event=self._stop,
-                rust_timeout=int(LOOK_SECONDS * 1000),
-                yield_on_timeout=True,
+            # watchfiles' "Rust backend direct usage": its awatch would bring a second runtime, anyio's, into memory.
+            # Closed by nobody: after a cancellation the thread is still in it, for a step, and has the last reference.
+            watcher = RustNotify(
+                [str(folder)],
+                debug=False,
+                force_polling=False,
+                poll_delay_ms=0,
                 recursive=False,
-            ):
+                ignore_permission_denied=False,
+            )
+            while not self._stop.is_set():
+                await asyncio.to_thread(
+                    watcher.watch, QUIET_MILLISECONDS, STEP_MILLISECONDS, int(LOOK_SECONDS * 1000), self._stop
+                )
                 yield
         except (OSError, RuntimeError) as error:
             # The kernel's limit of watches is shared by all that runs on the machine; watchfiles' own errors are
@@ -164,7 +178,7 @@ class Reloader:
     def _read(self) -> tuple[Loaded, Targets, Door]:
         house = self._house
         source = house.in_force.source
-        loaded = load(None if source == WITHOUT_FILE else source, house.environ)
+        loaded = self._read_settings(None if source == WITHOUT_FILE else source, house.environ)
         return loaded, Targets(loaded.settings, house.environ), house.door_of(loaded.settings)
 
     def _tell_certificate(self, old: ClientTls | None, new: ClientTls | None) -> None:

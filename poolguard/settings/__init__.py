@@ -11,6 +11,7 @@ running poolguard. Values of secrets enter the settings and their hash, and no m
 - `policies`: those of policies: ladders, rules, exemptions, budgets. Pure.
 - `foreign`: those about lock holders that are not poolguard's. Pure.
 - `lanes`: those of lanes. Pure.
+- `marks`: what an annotation says beyond a type, understood by pydantic and without it. Pure.
 - `matching`: what a rule looks at, and its comparisons. Pure.
 - `expressions`: how much of a text a regular expression may look at. Pure.
 - `kinds`: what settings are made of: durations, sizes, names. Pure.
@@ -24,6 +25,9 @@ running poolguard. Values of secrets enter the settings and their hash, and no m
 - `check`: rules over several settings, and warnings. Pure.
 - `secret_files`: secrets that are given as files; the hash of the settings in force.
 - `load`: text or file to `Loaded`. The only module here that reads the disk, with `secret_files`.
+- `loaded`: what comes of it. Pure.
+- `apart`: the same in a process of its own, for the daemon.
+- `reader`: that process.
 - `diff`: old and new settings to a plan of what a reload does. Pure.
 - `words`: one line of explanation for every setting.
 - `schema`: the JSON Schema.

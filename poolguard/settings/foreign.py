@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from annotated_types import Ge, MaxLen
 
 from poolguard.settings.kinds import FORBID, Name, Seconds
 from poolguard.settings.matching import MOST_ENTRIES, Age, Networks, Number, States, Texts, When
@@ -103,7 +103,7 @@ class ForeignBudget:
     """How much may be ended before the guard stops and calls for a person."""
 
     __pydantic_config__: ClassVar = FORBID
-    kills_per_minute: Annotated[int, Field(ge=0)] = 5
+    kills_per_minute: Annotated[int, Ge(0)] = 5
     cooldown: Pause = 10.0
 
 
@@ -113,7 +113,7 @@ class ForeignBlockers:
 
     __pydantic_config__: ClassVar = FORBID
     mode: PolicyMode = PolicyMode.ENFORCE
-    rules: Annotated[tuple[ForeignRule, ...], Field(max_length=MOST_ENTRIES)] = ()
+    rules: Annotated[tuple[ForeignRule, ...], MaxLen(MOST_ENTRIES)] = ()
     exempt: ForeignExempt = field(default_factory=ForeignExempt)
     budget: ForeignBudget = field(default_factory=ForeignBudget)
 

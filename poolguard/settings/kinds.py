@@ -2,10 +2,11 @@
 
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from annotated_types import Ge, Interval
 
 from poolguard.core.units import parse_duration, parse_size
 from poolguard.settings.expressions import reach
+from poolguard.settings.marks import After, Before, InJsonSchema, Pattern
 
 
 def _seconds(value: object) -> object:
@@ -24,15 +25,15 @@ def _no_number(value: object, example: str) -> object:
 
 Seconds = Annotated[
     float,
-    BeforeValidator(_seconds),
-    Field(ge=0, le=366 * 86400),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s"]}),
+    Before(_seconds),
+    Interval(ge=0, le=366 * 86400),
+    InJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s"]}),
 ]
 Bytes = Annotated[
     int,
-    BeforeValidator(_bytes),
-    Field(ge=1),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*(B|KiB|MiB|GiB)$", "examples": ["64KiB"]}),
+    Before(_bytes),
+    Ge(1),
+    InJsonSchema({"type": "string", "pattern": r"^\d+\s*(B|KiB|MiB|GiB)$", "examples": ["64KiB"]}),
 ]
 
 
@@ -41,12 +42,12 @@ def _expression(value: str) -> str:
     return value
 
 
-Expression = Annotated[str, AfterValidator(_expression)]
+Expression = Annotated[str, After(_expression)]
 """A regular expression as Python reads them (`re`), which no text makes take long."""
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Interval(ge=0, le=65535)]
 """0 means: any free port (tests, demo)."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
+Name = Annotated[str, Pattern(r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
 
 FORBID: Final = {"extra": "forbid"}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from pydantic import Field
+from annotated_types import Interval, MaxLen
 
 from poolguard.settings.kinds import FORBID, Expression, Name, Seconds
 from poolguard.settings.matching import Fingerprints
@@ -33,13 +33,13 @@ class Lane:
     __pydantic_config__: ClassVar = FORBID
     name: Name
     match: LaneMatch
-    at_once: Annotated[int, Field(ge=1, le=10_000)] = 5
-    max_waiting: Annotated[int, Field(ge=0, le=1000)] = 20
+    at_once: Annotated[int, Interval(ge=1, le=10_000)] = 5
+    max_waiting: Annotated[int, Interval(ge=0, le=1000)] = 20
     wait: Seconds = 10.0
     mode: PolicyMode = PolicyMode.ENFORCE
 
 
-Lanes = Annotated[tuple[Lane, ...], Field(max_length=MOST_LANES)]
+Lanes = Annotated[tuple[Lane, ...], MaxLen(MOST_LANES)]
 
 
 def check_lanes(lanes: tuple[Lane, ...], *, one_transaction: bool) -> None:

@@ -1,7 +1,6 @@
 """Text or file to `Loaded`: the settings, their hash, their warnings. Every problem is reported at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -9,31 +8,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from poolguard.settings.check import Finding, find_problems, find_unknown_names, find_warnings
 from poolguard.settings.defaults import names_in, with_defaults
+from poolguard.settings.loaded import WITHOUT_FILE, Loaded
 from poolguard.settings.model import Settings
 from poolguard.settings.places import Document, read
 from poolguard.settings.problems import Problem, SettingsProblems
 from poolguard.settings.secret_files import SecretReader, file_reader, put_in, secret_files, settings_hash
 from poolguard.settings.wording import problems_of
 
-WITHOUT_FILE: Final = "defaults and environment"
-"""`Loaded.source` when there is no file."""
-
 MOST_BYTES: Final = 4 * 1024 * 1024
 
 ADAPTER: Final[TypeAdapter[Settings]] = TypeAdapter(Settings)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """Settings that can be used as they are."""
-
-    settings: Settings
-    hash: str
-    """12 hex digits; secrets count in it and can't be read from it."""
-    source: str
-    """The file as it was named, or WITHOUT_FILE."""
-    warnings: tuple[str, ...] = ()
-    """A line each, as problems are written. None holds a secret."""
 
 
 def load(path: FilePath | str | None, environ: Mapping[str, str]) -> Loaded:

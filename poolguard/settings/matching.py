@@ -11,10 +11,11 @@ from enum import StrEnum
 from ipaddress import ip_network
 from typing import Annotated, ClassVar, Final, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from annotated_types import MaxLen
 
 from poolguard.core.units import parse_duration
 from poolguard.settings.kinds import FORBID, Expression
+from poolguard.settings.marks import After, Before, InJsonSchema
 from poolguard.wire.classes import StatementClass
 
 MOST_ENTRIES: Final = 100
@@ -72,20 +73,20 @@ def _plain_number(text: str) -> float:
     return float(text)
 
 
-def _checked(read: Callable[[str], object]) -> AfterValidator:
+def _checked(read: Callable[[str], object]) -> After:
     def check(text: str) -> str:
         read(text)
         return text
 
-    return AfterValidator(check)
+    return After(check)
 
 
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _one_or_more(item: Mapping[str, object]) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "maxItems": MOST_ENTRIES}]})
+def _one_or_more(item: Mapping[str, object]) -> InJsonSchema:
+    return InJsonSchema({"anyOf": [item, {"type": "array", "items": item, "maxItems": MOST_ENTRIES}]})
 
 
 def _network(text: str) -> None:
@@ -98,13 +99,13 @@ def _hex(text: str) -> None:
         raise ValueError(f"{text!r} is no fingerprint: it has 16 hexadecimal digits, as incidents show it")
 
 
-def _each(check: Callable[[str], None]) -> AfterValidator:
+def _each(check: Callable[[str], None]) -> After:
     def every(values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
             check(value)
         return values
 
-    return AfterValidator(every)
+    return After(every)
 
 
 _AGE_SCHEMA: Final = {
@@ -115,15 +116,11 @@ _AGE_SCHEMA: Final = {
 _NUMBER_SCHEMA: Final = {"type": ["string", "number"], "examples": [">=2"]}
 _TEXT: Final[Mapping[str, object]] = {"type": "string"}
 
-Age = Annotated[str, _checked(age), WithJsonSchema(_AGE_SCHEMA)]
-Number = Annotated[str, BeforeValidator(lambda value: str(value)), _checked(number), WithJsonSchema(_NUMBER_SCHEMA)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(max_length=MOST_ENTRIES), _one_or_more(_TEXT)]
-Networks = Annotated[
-    tuple[str, ...], BeforeValidator(_listed), Field(max_length=MOST_ENTRIES), _each(_network), _one_or_more(_TEXT)
-]
-Fingerprints = Annotated[
-    tuple[str, ...], BeforeValidator(_listed), Field(max_length=MOST_ENTRIES), _each(_hex), _one_or_more(_TEXT)
-]
+Age = Annotated[str, _checked(age), InJsonSchema(_AGE_SCHEMA)]
+Number = Annotated[str, Before(lambda value: str(value)), _checked(number), InJsonSchema(_NUMBER_SCHEMA)]
+Texts = Annotated[tuple[str, ...], Before(_listed), MaxLen(MOST_ENTRIES), _one_or_more(_TEXT)]
+Networks = Annotated[tuple[str, ...], Before(_listed), MaxLen(MOST_ENTRIES), _each(_network), _one_or_more(_TEXT)]
+Fingerprints = Annotated[tuple[str, ...], Before(_listed), MaxLen(MOST_ENTRIES), _each(_hex), _one_or_more(_TEXT)]
 
 
 class RuleState(StrEnum):
@@ -144,13 +141,13 @@ class Isolation(StrEnum):
     SERIALIZABLE = "serializable"
 
 
-def _enum_schema(members: type[StrEnum]) -> WithJsonSchema:
+def _enum_schema(members: type[StrEnum]) -> InJsonSchema:
     return _one_or_more({"type": "string", "enum": [member.value for member in members]})
 
 
-States = Annotated[tuple[RuleState, ...], BeforeValidator(_listed), _enum_schema(RuleState)]
-Isolations = Annotated[tuple[Isolation, ...], BeforeValidator(_listed), _enum_schema(Isolation)]
-Classes = Annotated[tuple[StatementClass, ...], BeforeValidator(_listed), _enum_schema(StatementClass)]
+States = Annotated[tuple[RuleState, ...], Before(_listed), _enum_schema(RuleState)]
+Isolations = Annotated[tuple[Isolation, ...], Before(_listed), _enum_schema(Isolation)]
+Classes = Annotated[tuple[StatementClass, ...], Before(_listed), _enum_schema(StatementClass)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from annotated_types import Interval
 
 from poolguard.settings.foreign import ForeignBlockers
 from poolguard.settings.kinds import FORBID, Bytes, Expression, Name, Port, Seconds
@@ -146,7 +146,7 @@ class User:
     """One user that may log in by SCRAM: a password, a file that holds it, or PostgreSQL's SCRAM secret of it."""
 
     __pydantic_config__: ClassVar = FORBID
-    password: Annotated[str | None, Field(repr=False)] = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
     password_file: str | None = None
 
     def __post_init__(self) -> None:
@@ -175,7 +175,7 @@ class Retry:
 
     __pydantic_config__: ClassVar = FORBID
     mode: PolicyMode = PolicyMode.ENFORCE
-    attempts: Annotated[int, Field(ge=1, le=2)] = 2
+    attempts: Annotated[int, Interval(ge=1, le=2)] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,15 +183,15 @@ class Pool:
     """One named set of servers with its own limit, queue and policy."""
 
     __pydantic_config__: ClassVar = FORBID
-    size: Annotated[int, Field(ge=1, le=10_000)] = 20
-    min_idle: Annotated[int, Field(ge=0, le=10_000)] = 0
+    size: Annotated[int, Interval(ge=1, le=10_000)] = 20
+    min_idle: Annotated[int, Interval(ge=0, le=10_000)] = 0
     mode: PoolMode = PoolMode.TRANSACTION
     wait_timeout: Seconds = 10.0
-    max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 500
+    max_waiting: Annotated[int, Interval(ge=0, le=100_000)] = 500
     policy: str = "app"
     max_lifetime: Seconds = 3600.0
     idle_timeout: Seconds = 600.0
-    prepared_statements: Annotated[int, Field(ge=0, le=10_000)] = 200
+    prepared_statements: Annotated[int, Interval(ge=0, le=10_000)] = 200
     on_session_state: OnSessionState = OnSessionState.PIN
     role: str | None = None
     application_name: str | None = None
@@ -250,10 +250,10 @@ class Leases:
 
     __pydantic_config__: ClassVar = FORBID
     enabled: bool = True
-    connections: Annotated[int, Field(ge=1, le=16)] = 2
+    connections: Annotated[int, Interval(ge=1, le=16)] = 2
     schema: Name = "poolguard"
     create_schema: bool = True
-    default_ttl: Annotated[Seconds, Field(ge=2, le=86400)] = 15.0
+    default_ttl: Annotated[Seconds, Interval(ge=2, le=86400)] = 15.0
     listen: bool = True
     failover_grace: bool = True
     elector: Elector | None = None
@@ -270,7 +270,7 @@ class Observer:
 
     __pydantic_config__: ClassVar = FORBID
     enabled: bool = True
-    interval: Annotated[Seconds, Field(ge=1, le=60)] = 2.0
+    interval: Annotated[Seconds, Interval(ge=1, le=60)] = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,9 +279,9 @@ class Webhook:
 
     __pydantic_config__: ClassVar = FORBID
     url: str | None = None
-    secret: Annotated[str | None, Field(repr=False)] = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
     secret_file: str | None = None
-    timeout: Annotated[Seconds, Field(gt=0, le=60)] = 5.0
+    timeout: Annotated[Seconds, Interval(gt=0, le=60)] = 5.0
     repeat_after: Seconds = 60.0
 
     def __post_init__(self) -> None:
@@ -297,7 +297,7 @@ class KubernetesEvents:
 
     __pydantic_config__: ClassVar = FORBID
     enabled: bool = False
-    timeout: Annotated[Seconds, Field(gt=0, le=60)] = 5.0
+    timeout: Annotated[Seconds, Interval(gt=0, le=60)] = 5.0
     repeat_after: Seconds = 300.0
 
 
@@ -323,15 +323,15 @@ class Limits:
     """Bounds on what clients can make poolguard hold."""
 
     __pydantic_config__: ClassVar = FORBID
-    max_clients: Annotated[int, Field(ge=1, le=1_000_000)] = 5000
-    max_logins: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    max_clients: Annotated[int, Interval(ge=1, le=1_000_000)] = 5000
+    max_logins: Annotated[int, Interval(ge=1, le=1_000_000)] = 1000
     login_timeout: Seconds = 15.0
     unread_timeout: Seconds = 300.0
-    max_replication: Annotated[int, Field(ge=0, le=1000)] = 4
-    max_cancels: Annotated[int, Field(ge=1, le=10_000)] = 16
+    max_replication: Annotated[int, Interval(ge=0, le=1000)] = 4
+    max_cancels: Annotated[int, Interval(ge=1, le=10_000)] = 16
     message_bytes: Bytes = 256 * 1024**2
     buffer_bytes: Bytes = 256 * 1024
-    statements_per_client: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    statements_per_client: Annotated[int, Interval(ge=1, le=100_000)] = 1000
     drain_timeout: Seconds = 25.0
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
-from pydantic import Field
+from annotated_types import Ge, Interval, Le, MaxLen
 
 from poolguard.settings.kinds import FORBID, Name, Seconds
 from poolguard.settings.matching import MOST_ENTRIES, RuleState, Texts, When
 from poolguard.wire.classes import StatementClass
 
-Pause = Annotated[Seconds, Field(le=60)]
+Pause = Annotated[Seconds, Le(60)]
 """How long the guard may be told to wait after an action: what it did is remembered for a minute."""
 
 LADDERS: Final = ("idle_in_transaction", "idle_blocker", "transaction_age", "statement_age", "checkout_age")
@@ -50,7 +50,7 @@ class IdleBlocker(Ladder):
     """A ladder for transactions that stand idle while others wait for their locks."""
 
     __pydantic_config__: ClassVar = FORBID
-    blocking: Annotated[int, Field(ge=1)] = 1
+    blocking: Annotated[int, Ge(1)] = 1
 
 
 class Protected(StrEnum):
@@ -80,8 +80,8 @@ class Budget:
     """How much may be ended before the guard stops and calls for a person."""
 
     __pydantic_config__: ClassVar = FORBID
-    kills_per_minute: Annotated[int, Field(ge=0)] = 30
-    max_share_of_pool: Annotated[float, Field(gt=0, le=1)] = 0.5
+    kills_per_minute: Annotated[int, Ge(0)] = 30
+    max_share_of_pool: Annotated[float, Interval(gt=0, le=1)] = 0.5
     cooldown: Pause = 0.0
 
 
@@ -131,7 +131,7 @@ class Policy:
     transaction_age: Ladder | None = None
     statement_age: Ladder | None = None
     checkout_age: Ladder | None = None
-    rules: Annotated[tuple[Rule, ...], Field(max_length=MOST_ENTRIES)] = ()
+    rules: Annotated[tuple[Rule, ...], MaxLen(MOST_ENTRIES)] = ()
     exempt: Exempt = field(default_factory=Exempt)
     budget: Budget = field(default_factory=Budget)
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from poolguard.core.errors import SettingsError
 
@@ -50,6 +49,10 @@ class SettingsProblems(SettingsError):
         self.file_name = file_name
         self.problems = tuple(ordered)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[Problem, ...]]]:
+        # They come from the process that reads the settings (`apart`).
+        return type(self), (self.file_name, self.problems)
+
 
 def path_text(path: Path) -> str:
     """Write *path* as people do: `pools.app.size`, `routes[0].pool`."""
@@ -67,6 +70,9 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
     plain = {_plain(name): name for name in known}
     if _plain(word) in plain:
         return plain[_plain(word)]
+    # Here, because a poolguard that runs knows of no problems.
+    from difflib import get_close_matches
+
     if found := get_close_matches(_plain(word), plain, n=1, cutoff=0.6):
         return plain[found[0]]
     around = [name for flat, name in plain.items() if len(word) >= _LEAST_PART and _plain(word) in flat]

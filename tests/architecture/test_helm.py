@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 import poolguard
-from poolguard.settings.load import Loaded, parse
+from poolguard.settings.load import parse
+from poolguard.settings.loaded import Loaded
 from poolguard.settings.model import AuthMethod
 from tests.support.chart import CHART, DEPLOYMENT, SIDECAR, Chart, Json, documented_template, find_helm, parent_chart
 

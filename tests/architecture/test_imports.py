@@ -36,6 +36,7 @@ def test_the_contracts_are_kept() -> None:
         ("core/stray.py", "import time", "poolguard.core is not allowed to import time"),
         ("relay/stray.py", "import psycopg", "poolguard.relay.stray -> psycopg"),
         ("web/stray.py", "import pydantic", "poolguard.web.stray -> pydantic"),
+        ("daemon/stray.py", "import poolguard.settings.load", "poolguard.daemon is not allowed to import pydantic"),
         ("stray/__init__.py", "", "stray"),
     ],
 )

@@ -31,6 +31,8 @@ WITHOUT_TESTS: Final = {
     "metrics/sources.py": "records",
     "pool/snapshot.py": "a record; tests of pool compare whole snapshots",
     "relay/guests.py": "tests/unit/relay/test_server.py and tests/property/relay are their guests",
+    "settings/loaded.py": "a record",
+    "settings/reader.py": "tests/unit/settings/test_apart.py runs it",
     "settings/reference.py": "tests/architecture/test_docs.py compares it with docs/settings.md",
     "web/lease_operations.py": "a table; tests/unit/web/test_openapi.py compares it with the handlers",
     "web/sources.py": "records and a protocol",

@@ -8,7 +8,7 @@ import pytest
 
 from poolguard.cli.exits import Exit
 from poolguard.cli.main import main
-from poolguard.settings.load import Loaded
+from poolguard.settings.loaded import Loaded
 
 Calls = list[tuple[Loaded, str | None, bool]]
 

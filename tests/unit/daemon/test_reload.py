@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import watchfiles
 
 from poolguard.daemon import reload
 from poolguard.daemon.house import House
@@ -36,7 +35,7 @@ class Running:
 
     def __init__(self, file: Path | None) -> None:
         self.house = House(load(file, ENVIRON), ENVIRON, observe=False)
-        self.reloader = Reloader(self.house)
+        self.reloader = Reloader(self.house, read=load)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -256,10 +255,10 @@ async def test_where_a_folder_can_not_be_watched_the_file_is_looked_at(
     run: Run, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class NoWatch:
-        def __init__(self, *_: object) -> None:
+        def __init__(self, *_: object, **__: object) -> None:
             raise OSError("OS file watch limit reached.")
 
-    monkeypatch.setattr(watchfiles.main, "RustNotify", NoWatch)
+    monkeypatch.setattr(reload, "RustNotify", NoWatch)
     monkeypatch.setattr(reload, "LOOK_SECONDS", 0.01)
     running = run(file)
     await running.reloader.start()

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from poolguard.settings.load import WITHOUT_FILE, Loaded, load, parse
+from poolguard.settings.load import load, parse
+from poolguard.settings.loaded import WITHOUT_FILE, Loaded
 from poolguard.settings.model import AuthMethod, LogFormat, PoolMode, Route, Settings, Upstream, User
 from poolguard.settings.policies import Ladder
 from poolguard.settings.problems import SettingsProblems
