@@ -132,7 +132,7 @@ class Book:
     def __init__(self) -> None:
         self._beliefs: dict[str, Belief] = {}
         self._known: OrderedDict[str, Belief] = OrderedDict()
-        """The latest belief of each name, ended ones too: for metrics."""
+        """The latest term of each name that was confirmed here, ended ones too: those of which callers may speak."""
         self._over: OrderedDict[str, int] = OrderedDict()
         """Highest token of each name that is known to be over: a late reply must not bring it back."""
         self.floor: int = 0
@@ -216,7 +216,10 @@ class Book:
                 sent_at=fact.sent_at,
                 trusted_until=trusted_until,
             )
+        known = self._known.get(fact.name)
         if belief.trusted_until <= now:
+            if known is None or known.token != belief.token:  # nobody leads by it, but its holder may give it up
+                _remember(self._known, fact.name, belief)
             return changes
         self._beliefs[fact.name] = belief
         _remember(self._known, fact.name, belief)
@@ -234,8 +237,8 @@ class Book:
         return [Ended(belief, reason)]
 
     def _end_exactly(self, term: TermKey, reason: LostReason | None) -> list[Change]:
-        # The term comes from a caller, who may be wrong or lie: only one that was held here counts, and the floor
-        # is left alone.
+        # The term comes from a caller, who may be wrong or lie: only one that was confirmed here counts, and the
+        # floor is left alone.
         known = self._known.get(term.name)
         if known is None or (known.holder, known.token) != (term.holder, term.token):
             return []

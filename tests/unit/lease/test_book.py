@@ -152,6 +152,24 @@ def test_views_show_ended_terms_too(book: Book) -> None:
     assert (views["b"].held, views["b"].token, views["b"].valid_for_seconds) == (False, 9, 0.0)
 
 
+def test_a_term_whose_grant_came_too_late_stays_given_up() -> None:
+    book = Book()
+    book.take(confirmed(), now=1014.1)
+    book.take(GivenUp(TERM), now=1014.2)
+
+    # A renewal, asked for while the release was still under way to PostgreSQL.
+    assert book.take(confirmed(sent_at=1014.3), now=1014.4) == []
+    assert book.leader("a", now=1014.4) is None
+
+
+def test_a_late_answer_makes_no_renewal_look_older(book: Book) -> None:
+    book.take(confirmed(sent_at=1010.0), now=1010.1)
+    book.take(confirmed(sent_at=1001.0), now=1030.0)
+
+    (view,) = book.views(now=1030.0)
+    assert view.last_renew_age_seconds == 20.0
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(book_module, "MAX_NAMES", 3)
     book = Book()
