@@ -3,7 +3,7 @@
 import secrets
 
 from poolguard.core.errors import SettingsError
-from poolguard.relay.login import Door
+from poolguard.relay.door import Door
 from poolguard.relay.tls import load_client_tls
 from poolguard.settings.model import Settings
 from poolguard.wire.scram import ScramSecret, is_scram_secret

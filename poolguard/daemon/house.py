@@ -40,7 +40,7 @@ from poolguard.metrics.sources import SettingsInForce, Sources
 from poolguard.metrics.watchdog import Watchdog
 from poolguard.pool.snapshot import PoolSnapshot
 from poolguard.pool.state import Refusal
-from poolguard.relay.login import Door
+from poolguard.relay.door import Door
 from poolguard.relay.relay import Relay
 from poolguard.settings.loaded import Loaded
 from poolguard.settings.model import Settings

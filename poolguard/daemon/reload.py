@@ -16,7 +16,7 @@ from poolguard.daemon.house import House
 from poolguard.daemon.logs import set_level
 from poolguard.daemon.targets import Targets
 from poolguard.metrics.sources import ReloadResult
-from poolguard.relay.login import Door
+from poolguard.relay.door import Door
 from poolguard.relay.tls import ClientTls
 from poolguard.settings.apart import load_apart
 from poolguard.settings.diff import ReloadPlan, plan_reload

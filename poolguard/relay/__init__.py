@@ -30,6 +30,7 @@ nobody else before PostgreSQL has closed the cancel connection.
 
 - `bound`: sessions that end with a lease. Pure.
 - `relay`: the service: listens, knows all sessions, acts for the guard.
+- `door`: who may come in, and what a login needs of the relay.
 - `login`: a client from its first byte to its session.
 - `visitors`: clients that want none of the pools: they are handed to the console.
 - `arrivals`: clients that have no session yet, and who gives way to whom.

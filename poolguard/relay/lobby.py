@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from poolguard.core.errors import ClientViolation, PoolguardError
 from poolguard.pool.pool import Pool
@@ -10,9 +10,13 @@ from poolguard.pool.state import Refusal
 from poolguard.relay.parameters import ParameterSet, parameter_set, switch
 from poolguard.relay.server import Server
 from poolguard.relay.statements import Catalogue
+from poolguard.wire import messages
 
 ACCEPTED_LIMIT: Final = 2000
 """How many accepted (name, value) pairs are remembered."""
+
+WELCOMES_LIMIT: Final = 256
+"""How many welcomes are kept: one for each of the parameters that clients come with, and they choose those."""
 
 _FREE: Final = frozenset(("application_name",))
 """Any value is accepted for these (PostgreSQL replaces what it can't show)."""
@@ -62,37 +66,77 @@ class _Borrower:
             raise
 
 
+class Welcome(NamedTuple):
+    """What a session begins with."""
+
+    wanted: ParameterSet
+    status: Mapping[str, str]
+    """Its ParameterStatus."""
+    reported: bytes
+    """The same as messages."""
+
+
 class Lobby:
     """One pool's, with the pool and its catalogue of statements."""
 
     def __init__(self, pool: Pool[Server], refuse: Callable[[Pool[Server], Refusal], PoolguardError]) -> None:
         self.pool: Final = pool
         self.catalogue: Final = Catalogue()
-        self.greeting: dict[str, str] | None = None
-        """ParameterStatus of the pool's newest server."""
+        self._greeting: Mapping[str, str] | None = None
+        self._welcomes: dict[tuple[tuple[str, str], ...], Welcome] = {}
+        """By what clients asked for."""
         self._accepted: dict[tuple[str, str], str] = {}
         """Accepted pairs, and the value that PostgreSQL reports for each (`UTF8` for `utf-8`)."""
         self._refuse = refuse
 
-    async def admit(self, asked: Mapping[str, str], now: Callable[[], float]) -> tuple[ParameterSet, dict[str, str]]:
-        """The session's parameters, and the ParameterStatus to greet it with.
+    @property
+    def greeting(self) -> Mapping[str, str] | None:
+        """ParameterStatus of the pool's newest server; None before the first."""
+        return self._greeting
+
+    @greeting.setter
+    def greeting(self, status: Mapping[str, str] | None) -> None:
+        if status != self._greeting:
+            self._welcomes.clear()
+        self._greeting = status
+
+    def known(self, asked: Mapping[str, str]) -> Welcome | None:
+        """What a session with the parameters *asked* begins with; None if PostgreSQL must be asked for it."""
+        key = tuple(asked.items())
+        welcome = self._welcomes.get(key)
+        if welcome is None:
+            pairs = {(name.lower(), value) for name, value in key}
+            if self._greeting is None or any(one not in self._accepted and one[0] not in _FREE for one in pairs):
+                return None
+            if len(self._welcomes) >= WELCOMES_LIMIT:
+                self._welcomes.clear()
+            welcome = self._welcomes[key] = self._welcome(pairs, self._greeting)
+        return welcome
+
+    async def admit(self, asked: Mapping[str, str], now: Callable[[], float]) -> Welcome:
+        """What a session with the parameters *asked* begins with.
 
         Asks PostgreSQL only for pairs that it hasn't judged before. Raises ParameterRefused with its own code
         (22023, 42704 ...), PoolExhausted (53300) if the pool has no server in time, or why none can be opened.
         """
+        welcome = self.known(asked)
+        if welcome is not None:
+            return welcome
         pairs = {(name.lower(), value) for name, value in asked.items()}
-        if self.greeting is None or any(pair not in self._accepted and pair[0] not in _FREE for pair in pairs):
-            await self._ask(dict(pairs), now)
-        assert self.greeting is not None, "a server was there, so its greeting is known"
-        usual = {name.lower(): value for name, value in self.greeting.items()}
+        await self._ask(dict(pairs), now)
+        assert self._greeting is not None, "a server was there, so its greeting is known"
+        return self._welcome(pairs, self._greeting)
+
+    def _welcome(self, pairs: set[tuple[str, str]], greeting: Mapping[str, str]) -> Welcome:
+        usual = {name.lower(): value for name, value in greeting.items()}
         reported = {pair[0]: self._accepted.get(pair, pair[1]) for pair in pairs}
         wanted = {name: value for name, value in reported.items() if usual.get(name) != value}
-        status = {name: reported.get(name.lower(), value) for name, value in self.greeting.items()}
-        return parameter_set(wanted), status
+        status = {name: reported.get(name.lower(), value) for name, value in greeting.items()}
+        return Welcome(parameter_set(wanted), status, messages.parameters_reported(status))
 
     def strings(self, wanted: ParameterSet) -> str | None:
         """How the literals of a session with *wanted* are read: its standard_conforming_strings, if that is known."""
-        usual = (self.greeting or {}).get("standard_conforming_strings")
+        usual = (self._greeting or {}).get("standard_conforming_strings")
         return dict(wanted.items).get("standard_conforming_strings", usual)
 
     async def _ask(self, asked: dict[str, str], now: Callable[[], float]) -> None:
@@ -106,6 +150,7 @@ class Lobby:
             server.applied = wanted
             if len(self._accepted) > ACCEPTED_LIMIT:
                 self._accepted.clear()
+                self._welcomes.clear()
             reported = {name.lower(): value for name, value in server.parameters.items()}
             for name, value in asked.items():
                 self._accepted[name, value] = reported.get(name, value)

@@ -3,15 +3,13 @@
 import asyncio
 import logging
 import secrets
-import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from poolguard.aio.tls import TlsTransport
-from poolguard.core.clock import Clock
+from poolguard.core.by_text import ByText
 from poolguard.core.errors import (
     AuthenticationFailed,
     ClientViolation,
@@ -25,11 +23,10 @@ from poolguard.core.errors import (
 from poolguard.ledger.entries import SessionEntry
 from poolguard.relay.bound import lease_of
 from poolguard.relay.counters import Refused
-from poolguard.relay.lobby import Lobby
-from poolguard.relay.parameters import ParameterSet
-from poolguard.relay.session import Session
+from poolguard.relay.door import House
+from poolguard.relay.lobby import Lobby, Welcome
 from poolguard.relay.tls import ALPN, ClientTls, check_name, common_name
-from poolguard.relay.visitors import Console, Visitor
+from poolguard.relay.visitors import Visitor
 from poolguard.settings.model import AuthMethod
 from poolguard.wire import messages, startup
 from poolguard.wire.framing import FrameSplitter
@@ -43,6 +40,7 @@ LINGER_SECONDS: Final = 5.0
 """How long a client that is turned away has to read why."""
 
 _PASSWORD: Final = b"p"[0]
+_SSL_REQUEST: Final = startup.ssl_request()
 
 log = logging.getLogger(__name__)
 
@@ -51,84 +49,50 @@ class TlsRefused(ClientViolation):
     """The handshake failed: there is nobody to whom an error could be told in a way that both understand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Who may come in: read anew at each login, so that a reload counts at once."""
+_REASONS: Final[tuple[tuple[type[PoolguardError] | tuple[type[PoolguardError], ...], Refused], ...]] = (
+    ((AuthenticationFailed, InvalidAuthorization), Refused.AUTHENTICATION),
+    (TooManyClients, Refused.MAX_CLIENTS),
+    (TlsRefused, Refused.TLS),
+    ((ClientViolation, NotSupported), Refused.PROTOCOL),
+    (NotLeader, Refused.NOT_LEADER),
+    (PoolguardError, Refused.UPSTREAM),
+)
+"""What each error counts as; the first that fits."""
 
-    method: AuthMethod
-    secrets: Mapping[str, ScramSecret]
-    seed: bytes = field(repr=False)
-    """32 random bytes, drawn at start: what users that don't exist are made of."""
-    login_timeout: float
-    tls: ClientTls | None = None
 
-
-class House(Protocol):
-    """What a login needs of the relay."""
-
-    @property
-    def clock(self) -> Clock:
-        """The time."""
-        ...
-
-    @property
-    def door(self) -> Door:
-        """Who may come in."""
-        ...
-
-    @property
-    def console(self) -> Console:
-        """Takes in who wants no pool."""
-        ...
-
-    def arrived(self, login: "Login") -> SessionEntry:
-        """A client has connected. Raises TooManyClients or ShuttingDown."""
-        ...
-
-    def proven(self, login: "Login") -> None:
-        """The client is who it says. Raises TooManyClients if there is no room for a session."""
-        ...
-
-    def left(self, login: "Login", reason: Refused | None) -> None:
-        """The login is over: None, its session has begun."""
-        ...
-
-    def lobby_for(self, asked: startup.Startup) -> Lobby:
-        """The pool that a session goes to."""
-        ...
-
-    def begin(
-        self, login: "Login", entry: SessionEntry, lobby: Lobby, wanted: ParameterSet, minor: int
-    ) -> tuple[Session, int, bytes]:
-        """Make the session; also its cancel key's pid and secret. Raises NotLeader."""
-        ...
-
-    async def cancel_asked(self, pid: int, key: bytes) -> None:
-        """Somebody wants a session's statement cancelled; returns when that is done, or nothing is to be done."""
-        ...
-
-    async def replicate(
-        self, login: "Login", entry: SessionEntry, lobby: Lobby, asked: startup.Startup, parameters: Mapping[str, str]
-    ) -> None:
-        """Give the client a server of its own. Raises what opening one raises, TooManyClients, NotSupported."""
-        ...
-
-    def spawn_login(self, login: "Login") -> asyncio.Task[None]:
-        """Run `login.run()` as an owned task."""
-        ...
+def _plain(packet: bytes) -> startup.Startup | None:
+    """The StartupMessage that *packet* is, if it is a whole one that asks for a session and for nothing else."""
+    try:
+        asked = startup.parse_packet(packet)
+    except PoolguardError:
+        return None  # run() says why
+    if not isinstance(asked, startup.Startup) or asked.needs_negotiation or asked.replication:
+        return None
+    return asked
 
 
 class Login(asyncio.Protocol):
-    """The protocol of a connection until its session takes over."""
+    """The protocol of a connection until its session takes over.
+
+    A client that need not prove anything, and whose parameters are known, is let in by the callback that brings its
+    StartupMessage: some applications connect for every request. For everybody else there is a task, run().
+    """
+
+    _plain_startup: Final = ByText(_plain)
+    """Clients of one application begin with the same bytes."""
 
     def __init__(self, house: House) -> None:
         self._house = house
         self.transport: asyncio.Transport
         self._entry: SessionEntry | None = None
         self._buffer = bytearray()
-        self._more = asyncio.Event()
+        self._more: asyncio.Event
+        """Made with the task, which waits for it."""
         self._gone = False
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._answered: set[type] = set()
+        """What the client has asked for before its StartupMessage."""
         self.lease = ""
         """The session is bound to this lease; empty: to none."""
         self._tls: ClientTls | None = None
@@ -140,31 +104,63 @@ class Login(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclasses of asyncio's
-        if not self._is_local and (sock := transport.get_extra_info("socket")) is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a machine that vanished says no goodbye
         try:
             self._entry = self._house.arrived(self)
         except PoolguardError as error:
             self._refuse(error, Refused.MAX_LOGINS if isinstance(error, TooManyClients) else Refused.STOPPING)
         else:
-            self._task = self._house.spawn_login(self)
+            self._timer = asyncio.get_running_loop().call_later(self._house.door.login_timeout, self._too_late)
 
     def data_received(self, data: bytes) -> None:
-        """Keep it for run()."""
+        """Let a client in that comes plainly; keep what else comes for run()."""
+        if self._task is None:
+            if self._ended or (not self._buffer and self._comes_plainly(data)):
+                return
+            self._more = asyncio.Event()
+            self._task = self._house.spawn_login(self)
         self._buffer += data
         if len(self._buffer) > MAX_EARLY_BYTES:
             self._refuse(ClientViolation("too many bytes before the login was done"), Refused.PROTOCOL)
         self._more.set()
 
+    def _comes_plainly(self, data: bytes) -> bool:
+        """Answer *data*, if that is one whole packet and nothing has to be awaited for it; else False."""
+        door = self._house.door
+        if door.tls is not None:
+            return False
+        if data == _SSL_REQUEST and startup.SslRequest not in self._answered:
+            self._answered.add(startup.SslRequest)
+            self.transport.write(b"N")
+            return True
+        asked = self._plain_startup(data) if door.method is AuthMethod.TRUST else None
+        if asked is None or self._house.console.wanted(asked):
+            return False
+        lobby = self._house.lobby_for(asked)
+        lease, parameters = lease_of(asked.given)
+        welcome = lobby.known(parameters)
+        if welcome is None:
+            return False
+        self.lease = lease
+        try:
+            self._introduce(asked, parameters, lobby)
+            self._begin(lobby, welcome, asked.agreed_minor)
+        except PoolguardError as error:
+            self._failed(error)
+        finally:
+            self._end()
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone before it was logged in."""
         self._gone = True
-        self._more.set()
         self._end()
 
     def stop(self) -> None:
         """poolguard stops."""
         self._refuse(ShuttingDown("poolguard is stopping; connect again"), Refused.STOPPING)
+
+    def _too_late(self) -> None:
+        self._refuse(ClientViolation("canceling authentication due to timeout"), Refused.LOGIN_TIMEOUT)
 
     def give_way(self) -> None:
         """Others want to log in, and this has taken long enough."""
@@ -184,35 +180,22 @@ class Login(asyncio.Protocol):
         return self._entry
 
     async def run(self) -> None:
-        """The whole login; its end is a session, or an error to the client and a closed connection."""
+        """A login for which something is awaited; its end is a session, or an error and a closed connection."""
         try:
-            async with asyncio.timeout(self._house.door.login_timeout):
-                await self._log_in()
-        except TimeoutError:
-            self._reason = Refused.LOGIN_TIMEOUT
-            self._tell(ClientViolation("canceling authentication due to timeout"))
-        except (AuthenticationFailed, InvalidAuthorization) as error:
-            self._reason = Refused.AUTHENTICATION
-            self._tell(error)
-        except TooManyClients as error:
-            self._reason = Refused.MAX_CLIENTS
-            self._tell(error)
-        except TlsRefused as error:
-            self._reason = Refused.TLS
-            log.info("a client's TLS was refused", extra={"client": self._address, "reason": error.message})
-            self._hang_up()
-        except (ClientViolation, NotSupported) as error:
-            self._reason = Refused.PROTOCOL
-            self._tell(error)
-        except NotLeader as error:
-            self._reason = Refused.NOT_LEADER
-            self._tell(error)
+            await self._log_in()
         except PoolguardError as error:
-            self._reason = Refused.UPSTREAM
-            self._tell(error)
+            self._failed(error)
         finally:
             self._task = None
             self._end()
+
+    def _failed(self, error: PoolguardError) -> None:
+        self._reason = next(reason for kinds, reason in _REASONS if isinstance(error, kinds))
+        if isinstance(error, TlsRefused):
+            log.info("a client's TLS was refused", extra={"client": self._address, "reason": error.message})
+            self._hang_up()
+        else:
+            self._tell(error)
 
     def _refuse(self, error: PoolguardError, reason: Refused) -> None:
         self._reason = reason
@@ -225,6 +208,8 @@ class Login(asyncio.Protocol):
             self._task.cancel()
         if not self._ended:
             self._ended = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._house.left(self, self._reason)
 
     def _tell(self, error: PoolguardError) -> None:
@@ -261,27 +246,30 @@ class Login(asyncio.Protocol):
                 Visitor(self.transport, asked, entry.session_id, entry.client_address, self.take_early())
             )
             return
-        self._house.proven(self)
-        entry.user, entry.database = asked.user, asked.database
-        # The later wins, however its name is written: PostgreSQL applies options before the rest.
-        given = {name.lower(): value for name, value in (*asked.options, *asked.parameters)}
-        self.lease, parameters = lease_of(given)
-        entry.application_name = parameters.get("application_name", "")
         lobby = self._house.lobby_for(asked)
-        entry.pool = lobby.pool.name
+        self.lease, parameters = lease_of(asked.given)
+        self._introduce(asked, parameters, lobby)
         if asked.replication:
             await self._house.replicate(self, entry, lobby, asked, parameters)
             return
-        wanted, status = await lobby.admit(parameters, self._house.clock.monotonic)
-        self._begin(entry, lobby, wanted, status, asked.agreed_minor)
+        self._begin(lobby, await lobby.admit(parameters, self._house.clock.monotonic), asked.agreed_minor)
 
-    def _begin(
-        self, entry: SessionEntry, lobby: Lobby, wanted: ParameterSet, status: Mapping[str, str], minor: int
-    ) -> None:
+    def _introduce(self, asked: startup.Startup, parameters: Mapping[str, str], lobby: Lobby) -> None:
+        """Say in the ledger who it is. Raises TooManyClients."""
+        self._house.proven(self)
+        entry = self._entry
+        assert entry is not None, "a client that says something has arrived"
+        entry.user, entry.database = asked.user, asked.database
+        entry.application_name = parameters.get("application_name", "")
+        entry.pool = lobby.pool.name
+
+    def _begin(self, lobby: Lobby, welcome: Welcome, minor: int) -> None:
         if self._gone:
             raise ClientViolation("the client has gone")
-        session, pid, key = self._house.begin(self, entry, lobby, wanted, minor)
-        session.deliver(messages.greeting(status, pid, key))
+        entry = self._entry
+        assert entry is not None, "a client that says something has arrived"
+        session, pid, key = self._house.begin(self, entry, lobby, welcome.wanted, minor)
+        session.deliver(messages.ready_greeting(welcome.reported, pid, key))
         if early := self.take_early():
             session.data_received(early)
 
@@ -293,9 +281,7 @@ class Login(asyncio.Protocol):
 
     async def _startup(self) -> startup.Startup | None:
         """The StartupMessage; None if the client only came to cancel."""
-        answered: set[type] = set()
-        while not self._buffer:
-            await self._wait()
+        answered = self._answered
         if self._buffer[0] == startup.TLS_FIRST_BYTE and (tls := self._house.door.tls) and not self._is_local:
             await self._begin_with_tls(tls)
             answered.add(startup.SslRequest)

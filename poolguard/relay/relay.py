@@ -27,9 +27,10 @@ from poolguard.relay.arrivals import Arrivals
 from poolguard.relay.bound import Bound, no_leases
 from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import Refused, RelayCounters
+from poolguard.relay.door import BACKLOG, Door, listen_tcp
 from poolguard.relay.listeners import Listeners
 from poolguard.relay.lobby import Lobby
-from poolguard.relay.login import Door, Login
+from poolguard.relay.login import Login
 from poolguard.relay.opening import cancel, nobody_yet, open_for
 from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.passages import Passages
@@ -46,7 +47,6 @@ from poolguard.wire.text import Pin
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Final = 1024
 STOP_SECONDS: Final = 2.0
 """How long stop() waits for PostgreSQL to end what still runs."""
 
@@ -150,8 +150,7 @@ class Relay:
         listen = self.settings.listen.clients
         where = f"{listen.host}:{listen.port}"
         try:
-            tcp = await loop.create_server(lambda: Login(self), listen.host, listen.port, backlog=BACKLOG)
-            self._listeners.append(tcp)
+            self._listeners.append(await listen_tcp(lambda: Login(self), listen.host, listen.port))
             if listen.unix_socket_dir is not None:
                 where = str(Path(listen.unix_socket_dir) / f".s.PGSQL.{listen.port or self.port}")
                 unix = await loop.create_unix_server(lambda: Login(self), where, backlog=BACKLOG)
@@ -259,7 +258,7 @@ class Relay:
     # What a login needs.
 
     def arrived(self, login: Login) -> SessionEntry:
-        """See login.House."""
+        """See door.House."""
         if self._draining:
             raise ShuttingDown("poolguard is stopping; connect again")
         now = self.clock.monotonic()
@@ -270,13 +269,13 @@ class Relay:
         return self.ledger.open_session(client_address=address, now=now)
 
     def proven(self, login: Login) -> None:
-        """See login.House."""
+        """See door.House."""
         self._arrivals.prove(
             login, sessions=len(self._sessions) + len(self._passages), limit=self.settings.limits.max_clients
         )
 
     def left(self, login: Login, reason: Refused | None) -> None:
-        """See login.House."""
+        """See door.House."""
         self._arrivals.go(login)
         if reason is not None:
             self.counters.clients_refused_total[reason.value] += 1
@@ -287,12 +286,11 @@ class Relay:
             self.ledger.close_session(entry)
 
     def lobby_for(self, asked: Startup) -> Lobby:
-        """See login.House."""
-        parameters = {name.lower(): value for name, value in (*asked.options, *asked.parameters)}
+        """See door.House."""
         name = choose_pool(
             database=asked.database,
             user=asked.user,
-            application_name=parameters.get("application_name", ""),
+            application_name=asked.given.get("application_name", ""),
             pools=self.registry.pools,
             routes=self.settings.routes,
             default_pool=self.settings.default_pool,
@@ -302,7 +300,7 @@ class Relay:
     def begin(
         self, login: Login, entry: SessionEntry, lobby: Lobby, wanted: ParameterSet, minor: int
     ) -> tuple[Session, int, bytes]:
-        """See login.House."""
+        """See door.House."""
         if login.lease:
             self._bound.bind(entry.session_id, login.lease)
         session = begin_session(
@@ -326,16 +324,16 @@ class Relay:
     async def replicate(
         self, login: Login, entry: SessionEntry, lobby: Lobby, asked: Startup, parameters: Mapping[str, str]
     ) -> None:
-        """See login.House."""
+        """See door.House."""
         link = await self._passages.open(lobby.pool.settings, asked.replication, parameters)
         self._passages.begin(login.transport, link, entry, minor=asked.agreed_minor, early=login.take_early())
 
     def spawn_login(self, login: Login) -> asyncio.Task[None]:
-        """See login.House."""
+        """See door.House."""
         return self._tasks.spawn(login.run(), name="log a client in")
 
     async def cancel_asked(self, pid: int, key: bytes) -> None:
-        """See login.House. A wrong key does nothing, and says nothing (PostgreSQL docs, 55.2.8)."""
+        """See door.House. A wrong key does nothing, and says nothing (PostgreSQL docs, 55.2.8)."""
         self.counters.cancel_requests_total += 1
         expected, session = self._keys.get(pid, (b"", None))
         if session is not None and hmac.compare_digest(expected, key):

@@ -264,7 +264,8 @@ class SessionState(ClientPipe):
         """Keep *data* while the session waits."""
         raise NotImplementedError
 
-    def drop(self, data: bytes) -> None:
+    @staticmethod
+    def drop(data: bytes) -> None:
         """Ignore *data*."""
         raise NotImplementedError
 

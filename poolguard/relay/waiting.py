@@ -178,5 +178,6 @@ class Waiting(Prepared):
         self.congested = self.congested | HUSHED if hushed else self.congested & ~HUSHED
         self.read_or_not()
 
-    def drop(self, data: bytes) -> None:
-        """Nothing that comes after the end is read."""
+    @staticmethod
+    def drop(data: bytes) -> None:
+        """Nothing that comes after the end is read. Bound to no session: one that has ended would hold itself."""

@@ -42,9 +42,18 @@ def backend_key_data(pid: int, key: bytes) -> bytes:
     return message(b"K", struct.pack("!I", pid) + key)
 
 
+def parameters_reported(status: Mapping[str, str]) -> bytes:
+    """One ParameterStatus for each."""
+    return b"".join(parameter_status(name, value) for name, value in status.items())
+
+
 def greeting(status: Mapping[str, str], pid: int, key: bytes) -> bytes:
     """Everything from AuthenticationOk to ReadyForQuery."""
-    reported = b"".join(parameter_status(name, value) for name, value in status.items())
+    return ready_greeting(parameters_reported(status), pid, key)
+
+
+def ready_greeting(reported: bytes, pid: int, key: bytes) -> bytes:
+    """The same, with what `parameters_reported` gave."""
     return AUTHENTICATION_OK + reported + backend_key_data(pid, key) + READY[b"I"[0]]
 
 

@@ -4,7 +4,7 @@ Pure. Rules: PostgreSQL docs, 55.2.1 and 55.7, and ProcessStartupPacket in src/b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from poolguard.core.errors import ClientViolation, InvalidAuthorization, NotSupported
@@ -60,6 +60,8 @@ class Startup:
     """The other settings: application_name, client_encoding, DateStyle ..."""
     unknown: tuple[str, ...] = ()
     """Protocol options (`_pq_.*`) that we don't know."""
+    given: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """`options` and `parameters` by lower-case name; of two that name the same, the one that PostgreSQL goes by."""
 
     @property
     def agreed_minor(self) -> int:
@@ -171,15 +173,18 @@ def _startup(major: int, minor: int, pairs: list[tuple[str, str]]) -> Startup:
     if not special["user"]:
         raise InvalidAuthorization("no PostgreSQL user name specified in startup packet")
     replication = special["replication"]
+    options = parse_options(special["options"])
     return Startup(
         major=major,
         minor=minor,
         user=special["user"],
         database=special["database"] or special["user"],
         replication="" if replication.lower() in {"", "false", "off", "no", "0", "f", "n"} else replication,
-        options=parse_options(special["options"]),
+        options=options,
         parameters=tuple(parameters.items()),
         unknown=tuple(unknown),
+        # The later wins, however its name is written.
+        given={name.lower(): value for name, value in (*options, *parameters.items())},
     )
 
 

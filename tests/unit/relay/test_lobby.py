@@ -9,7 +9,7 @@ import pytest
 from poolguard.core.errors import PoolExhausted, PoolguardError
 from poolguard.pool.pool import Pool
 from poolguard.pool.state import Refusal
-from poolguard.relay.lobby import Lobby, ParameterRefused
+from poolguard.relay.lobby import WELCOMES_LIMIT, Lobby, ParameterRefused
 from poolguard.relay.parameters import NONE
 from poolguard.relay.server import Server
 from tests.support.fakepg import GREETING
@@ -48,14 +48,14 @@ async def test_the_first_client_waits_for_the_greeting_of_a_first_server(house: 
         return server
 
     house.pool.opener = opener
-    wanted, status = await lobby.admit({}, monotonic)
+    wanted, status, _ = await lobby.admit({}, monotonic)
     assert (wanted, status) == (NONE, GREETING)
     await house.rest()
     house.check_at_rest()
 
 
 async def test_what_costs_nothing_asks_nobody(house: House, lobby: Lobby) -> None:
-    wanted, status = await lobby.admit({"application_name": "shop"}, monotonic)
+    wanted, status, _ = await lobby.admit({"application_name": "shop"}, monotonic)
     assert wanted.items == (("application_name", "shop"),)
     assert status["application_name"] == "shop"
     assert house.upstreams == []
@@ -63,7 +63,7 @@ async def test_what_costs_nothing_asks_nobody(house: House, lobby: Lobby) -> Non
 
 async def test_each_pair_is_asked_once(house: House, lobby: Lobby) -> None:
     for _ in range(3):
-        wanted, _ = await lobby.admit({"DateStyle": "German"}, monotonic)
+        wanted = (await lobby.admit({"DateStyle": "German"}, monotonic)).wanted
         assert wanted.items == (("datestyle", "German"),)
     assert len([sql for sql in house.postgres.ran if "datestyle" in sql.lower()]) == 1
     await house.rest()
@@ -72,11 +72,28 @@ async def test_each_pair_is_asked_once(house: House, lobby: Lobby) -> None:
 
 async def test_another_greeting_is_for_the_next_client(house: House, lobby: Lobby) -> None:
     """S11: PostgreSQL was upgraded under the pool; nobody is sent away for it."""
-    _, before = await lobby.admit({}, monotonic)
+    _, before, _ = await lobby.admit({}, monotonic)
     lobby.greeting = {**GREETING, "TimeZone": "Asia/Tokyo", "server_version": "19.1"}
-    _, after = await lobby.admit({"application_name": "shop"}, monotonic)
+    _, after, _ = await lobby.admit({"application_name": "shop"}, monotonic)
     assert "server_version" not in before
     assert (after["server_version"], after["TimeZone"]) == ("19.1", "Asia/Tokyo")
+
+
+async def test_what_is_known_is_told_at_once_and_what_is_not_is_not_guessed(house: House, lobby: Lobby) -> None:
+    assert lobby.known({"DateStyle": "German"}) is None
+    admitted = await lobby.admit({"DateStyle": "German"}, monotonic)
+    assert lobby.known({"DateStyle": "German"}) == admitted
+    assert lobby.known({"DateStyle": "SQL"}) is None
+    assert b"\0German\0" in admitted.reported
+    lobby.greeting = None  # its PostgreSQL is another now
+    assert lobby.known({}) is None
+    await house.rest()
+
+
+def test_clients_of_many_names_fill_no_memory(lobby: Lobby) -> None:
+    for number in range(3 * WELCOMES_LIMIT):
+        assert lobby.known({"application_name": str(number)}) is not None
+    assert len(lobby._welcomes) <= WELCOMES_LIMIT
 
 
 async def test_a_pool_that_is_busy_refuses_as_it_refuses_a_statement(house: House, lobby: Lobby) -> None:

@@ -11,7 +11,8 @@ from poolguard.core.ids import TransactionId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.hands import Outcome
 from poolguard.relay.arrivals import GRACE_SECONDS
-from poolguard.relay.login import Door, Login
+from poolguard.relay.door import Door
+from poolguard.relay.login import Login
 from poolguard.relay.relay import Relay
 from poolguard.settings.model import AuthMethod, Limits, Settings, Upstream
 from poolguard.upstream.target import resolve_target

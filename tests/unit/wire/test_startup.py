@@ -35,6 +35,12 @@ def test_encryption_requests() -> None:
     assert parse_packet(bytes.fromhex("0000000804d21630")) == GssEncRequest()
 
 
+def test_of_two_values_of_one_name_the_one_counts_that_postgresql_goes_by() -> None:
+    """It applies `options` before the rest, and names have no case."""
+    asked = startup_of(b"user\0u\0DateStyle\0ISO\0options\0-c datestyle=German -c work_mem=1MB\0\0")
+    assert asked.given == {"datestyle": "ISO", "work_mem": "1MB"}
+
+
 @pytest.mark.parametrize("key", [b"1234", b"k" * 32, b"k" * 256])
 def test_s6_cancel_keys_of_4_to_256_bytes(key: bytes) -> None:
     assert parse_packet(cancel_request(77, key)) == CancelRequest(77, key)
