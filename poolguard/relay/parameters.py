@@ -77,6 +77,10 @@ def _escape(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+_RESETS: Final = ("RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL")
+"""RESET ALL leaves the first two as they are (GUC_NO_RESET_ALL), and whoever comes next would act as somebody else."""
+
+
 def switch(now: ParameterSet | None, wanted: ParameterSet) -> str:
     """The SQL that turns a server with *now* into one with *wanted*; None: nothing is known of it.
 
@@ -84,7 +88,7 @@ def switch(now: ParameterSet | None, wanted: ParameterSet) -> str:
     single name (PostgreSQL docs, 9.28.1).
     """
     before, after = dict(now.items) if now is not None else {}, dict(wanted.items)
-    statements = [] if now is not None else ["RESET ALL"]
+    statements = [] if now is not None else list(_RESETS)
     statements += [f'RESET "{_identifier(name)}"' for name in before if name not in after]
     new = {name: value for name, value in after.items() if before.get(name) != value}
     calls = [_set(name, value) for name, value in new.items() if not value.startswith(SAID)]

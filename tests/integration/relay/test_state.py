@@ -127,6 +127,22 @@ async def test_discard_all_keeps_the_parameters_of_the_login(shared_database: Da
         assert rows(await client.ask(query("show timezone"))) == [("Asia/Seoul",)]
 
 
+@pytest.mark.parametrize("end", ["reset all", "begin; set timezone = 'Asia/Tokyo'; reset all"])
+async def test_a_role_that_was_asked_for_at_the_login_is_never_anothers(end: str, shared_database: Database) -> None:
+    """T8, T11: RESET ALL leaves the role as it is, so that the next one must be rid of it in another way."""
+    async with running(shared_database, both_modes(1)) as relay:
+        async with connected(relay.port, TRANSACTION, options="-c role=pg_monitor -c work_mem=5MB") as owner:
+            await owner.ask(query("begin"))
+            await owner.ask(run("reset all"), SYNC)
+            await owner.ask(query(end))
+            assert rows(await owner.ask(query("select current_user"))) == [("pg_monitor",)]
+        async with connected(relay.port, TRANSACTION) as other:
+            assert rows(await other.ask(query("select current_user, current_setting('work_mem')"))) == [
+                ("postgres", "4MB")
+            ]
+        await relay.at_rest(sessions=0)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vanishes", [False, True])
 async def test_a_server_with_an_advisory_lock_is_closed_when_its_client_vanishes(

@@ -61,8 +61,10 @@ def test_switching_sets_what_differs_and_resets_what_is_gone() -> None:
 
 
 def test_a_server_of_which_nothing_is_known_is_reset_first() -> None:
-    assert switch(None, NONE) == "RESET ALL"
-    assert switch(None, parameter_set({"a": "1"})) == "RESET ALL;SELECT pg_catalog.set_config(E'a',E'1',false)"
+    """T8: by RESET ALL alone it would still act for somebody else's role."""
+    everything = "RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL"
+    assert switch(None, NONE) == everything
+    assert switch(None, parameter_set({"a": "1"})) == everything + ";SELECT pg_catalog.set_config(E'a',E'1',false)"
 
 
 def test_a_name_that_is_reset_cannot_end_its_quotes() -> None:
