@@ -67,6 +67,9 @@ class Keeping(Learning):
             self.unlocking = True
         if verdict.strays:
             self.strayed = (self.entry.checkout, own_context())
+        if verdict.restructures:
+            self.catalogue.forget()
+            self.restructured = self.afterwards = True
         if verdict.restarts:
             self.entry.began_at = monotonic()
         if verdict.resets:

@@ -25,6 +25,10 @@ class Rest(Waiting):
         if self.held is not None or begun or not (self.server is None or self._rests(self.server)):
             return
         self.afterwards = self.draining is not None
+        if self.restructured:
+            # Again: meanwhile others may have prepared what did not see it yet, or does although it was undone.
+            self.restructured = False
+            self.catalogue.forget()
         if self.began or self.spoilt:
             self.counters.tally.at_rest(self, self.entry.phase_since)
         if self.subscriber is not None:

@@ -43,6 +43,10 @@ _REVALIDATION: Final = "RevalidateCachedQuery"
 """Where PostgreSQL says `cached plan must not change result type`, in whatever language; 0A000 has other meanings."""
 
 
+_GONE: Final = "cache lookup failed for "
+"""XX000, never translated: a type or function is gone that a statement was prepared with."""
+
+
 class Server(ServerPipe):
     """A server of one pool."""
 
@@ -207,9 +211,9 @@ class Server(ServerPipe):
         self.counters.count_error(self.pool.name, code)
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             self.fatal = True
-        if code == "0A000" and fields.get("R", _REVALIDATION) == _REVALIDATION:
-            self.guest.plan_changed()
         said = fields.get("M", "")
+        if (code == "0A000" and fields.get("R", _REVALIDATION) == _REVALIDATION) or said.startswith(_GONE):
+            self.guest.plan_changed()
         if code in _MISNAMED and PREFIX.decode() in said and NOWHERE.decode() not in said:
             # A name of ours that PostgreSQL has not, or has against expectation: prepare everything anew.
             self.forget_statements = True

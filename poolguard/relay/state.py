@@ -96,6 +96,7 @@ class SessionState(ClientPipe):
         "probe",
         "reading",
         "resetting",
+        "restructured",
         "skipping",
         "spoilt",
         "statements",
@@ -164,6 +165,8 @@ class SessionState(ClientPipe):
         """What its portals will do when they are executed, of those that are not plain."""
         self.verdicts: dict[bytes, Verdict] = {}
         """Where names are not mapped: what those of its named statements mean that are not plain."""
+        self.restructured = False
+        """It has changed what names in everybody's statements mean; not yet committed, or just now."""
         self.strayed: tuple[int, bytes] = (0, HOME)
         """A checkout in which that may be another thing, and then a context of its own."""
         self.bound: set[Statement] = set()

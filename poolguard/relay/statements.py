@@ -4,6 +4,10 @@ A statement is known by its text and parameter types, and by the context in whic
 it mean (search_path, role). Its name on servers never names anything else, so a client may meet it on any server:
 where it is missing, Parse is sent again in the same write (PostgreSQL docs, 55.2.3).
 
+PostgreSQL reads a text once, when it is prepared: a table, view, type or function that comes, goes or changes later
+is not seen, or is an error. So when a client restructures what all see, none of the statements that stand is given to
+anybody else: the next Parse of a text has it read anew.
+
 PostgreSQL itself plans a statement anew when tables or the search_path have changed; only what it has told of the
 result's columns must stay (0A000 `cached plan must not change result type`). So a statement that met this error is
 retired: whoever has it learns of the error once, as from PostgreSQL, and has a new one under the same name then.
@@ -73,6 +77,10 @@ class Catalogue:
         if found is None:
             found = self._statements[key] = Statement(body, context)
         return found
+
+    def forget(self) -> None:
+        """Give none out any more that stands: to those who have them they are what they were."""
+        self._statements.clear()
 
     def retire(self, statement: Statement) -> None:
         """Give *statement* out no more: the next Parse of its text is another statement."""

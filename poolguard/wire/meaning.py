@@ -68,7 +68,10 @@ class Traces:
     unlocks: bool = False
     """A session advisory lock may be given back."""
     strays: bool = False
-    """What names in a statement mean may be another thing after it: search_path, role."""
+    """What names in a statement mean may be another thing after it to this session: search_path, role, temporary
+    tables."""
+    restructures: bool = False
+    """The same to everybody: tables, views, types or functions."""
 
 
 NOTHING: Final = Traces()
@@ -116,12 +119,34 @@ _HEADS: Final = frozenset(
         b"deallocate",
         b"close",
         b"unlisten",
+        b"create",
+        b"alter",
+        b"drop",
     )
 )
 _SUSPECTS: Final = frozenset(
     mark + word for word in (*_CALLS, *_TEMPORARY, *_UNLOCKS, b"set_config") for mark in (b"", b'"')
 )
 """Most statements have neither such a head nor such a word, and leave nothing."""
+_CHANGES: Final = frozenset((b"create", b"alter", b"drop"))
+_STRUCTURES: Final = frozenset(
+    (
+        b"table",
+        b"view",
+        b"materialized",
+        b"type",
+        b"domain",
+        b"function",
+        b"procedure",
+        b"routine",
+        b"aggregate",
+        b"operator",
+        b"cast",
+        b"schema",
+        b"extension",
+    )
+)
+"""What a name in a prepared statement may stand for, as the first three words behind CREATE, ALTER or DROP say it."""
 _BEFORE_TEMPORARY: Final = frozenset((b"create", b"replace", b"local", b"global", b"into"))
 
 
@@ -152,13 +177,16 @@ def traces(words: list[bytes], sql: bytes) -> Traces:
     if b"set_config" in names and _sets_beyond_transaction(words):
         pins.add(Pin.CONFIG)
     if names & _TEMPORARY and _makes_temporary(words):
-        pins.add(Pin.TEMPORARY)
+        strays = True
+        if b" on commit drop" not in b" ".join(words):
+            pins.add(Pin.TEMPORARY)
     return Traces(
         frozenset(pins),
         _FREED_BY.get(tuple(words), frozenset()),
         forgets=words in _FORGETS,
         unlocks=not _UNLOCKS.isdisjoint(names),
         strays=strays,
+        restructures=_restructures(words),
     )
 
 
@@ -185,7 +213,7 @@ def _of_reset(words: list[bytes]) -> Traces:
     if words[0] == b"reset" and len(words) > 1:
         name = _parameter(words[1:])
         return Traces(resets=frozenset((name,)), strays=name in _MEANING)
-    return Traces(frees=frees)
+    return Traces(frees=frees, strays=Pin.TEMPORARY in frees)
 
 
 def _parameter(rest: list[bytes]) -> bytes:
@@ -215,9 +243,13 @@ def _sets_beyond_transaction(words: list[bytes]) -> bool:
     return bool(unjudged or called)
 
 
+def _restructures(words: list[bytes]) -> bool:
+    """Whether names in everybody's statements may mean another thing after it; a temporary table is one session's."""
+    return words[0] in _CHANGES and not _STRUCTURES.isdisjoint(words[1:4]) and _TEMPORARY.isdisjoint(words[1:3])
+
+
 def _makes_temporary(words: list[bytes]) -> bool:
-    made = any(word in _TEMPORARY and before in _BEFORE_TEMPORARY for before, word in pairwise(words))
-    return made and b" on commit drop" not in b" ".join(words)
+    return any(word in _TEMPORARY and before in _BEFORE_TEMPORARY for before, word in pairwise(words))
 
 
 # In the code of a DO, which is a literal and is only searched: what stands there may pin in vain.

@@ -58,7 +58,10 @@ class Verdict:
     unlocks: bool = False
     """A session advisory lock may be given back."""
     strays: bool = False
-    """What names in a statement mean may be another thing after it: search_path, role."""
+    """What names in a statement mean may be another thing after it to this session: search_path, role, temporary
+    tables."""
+    restructures: bool = False
+    """The same to everybody: tables, views, types or functions."""
     restarts: bool = False
     """A transaction may end with it, and the next begin."""
     subscribes: tuple[Subscription, ...] = ()
@@ -186,6 +189,7 @@ def _verdict(
         forgets=any(each.forgets for each in found),
         unlocks=any(each.unlocks for each in found),
         strays=any(each.strays for each in found),
+        restructures=any(each.restructures for each in found),
         restarts=restarts,
     )
     return PLAIN if verdict == PLAIN else verdict

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tests.integration.relay.differential import Script, ask, flushed, sql
+from tests.integration.relay.differential import Script, Step, ask, flushed, sql
 from tests.integration.relay.raw import (
     FLUSH,
     SYNC,
@@ -19,7 +19,57 @@ from tests.integration.relay.raw import (
 MANY: Final = 65_535
 """The most parameters that Bind can count."""
 
+GROWN: Final = "select * from grown union all select * from grown"
+"""No column of which comes from one table, for each time its oid is another."""
+
+
+def _made(text: str, name: str) -> Step:
+    """A statement prepared, described and run."""
+    return ask(parse(text, name), describe_statement(name), bind(name=name), execute(), SYNC)
+
+
 PREPARED: Final[Mapping[str, Script]] = {
+    "P12 the same text behind a change of its table": [
+        *sql("create table grown (a int)"),
+        _made(GROWN, "s"),
+        *sql("alter table grown add b int"),
+        _made(GROWN, "t"),
+        ask(close_statement("s"), SYNC),
+        _made(GROWN, "s"),
+        *sql("begin", "alter table grown add c int"),
+        _made(GROWN, "u"),
+        *sql("rollback"),
+        _made(GROWN, "v"),
+        *sql("drop table grown"),
+    ],
+    "P12 the same text behind a type and a function that are others now": [
+        *sql("create type mood as enum ('a')", "create function f() returns int language sql as 'select 1'"),
+        ask(parse("select 'a' = any(enum_range(null::mood)::text[])", "s"), bind(name="s"), execute(), SYNC),
+        _made("select f()", "g"),
+        *sql("drop type mood; create type mood as enum ('b')"),
+        *sql("drop function f(); create function f() returns text language sql as $$select 'x'::text$$"),
+        ask(parse("select 'a' = any(enum_range(null::mood)::text[])", "t"), bind(name="t"), execute(), SYNC),
+        _made("select f()", "h"),
+        *sql("drop type mood; drop function f()"),
+    ],
+    "P13 the same text behind a table that hides another": [
+        _made("select * from t", "s"),
+        *sql("create schema postgres", "create table postgres.t (z text)"),
+        ask(parse("select * from t", "u"), bind(name="u"), execute(), SYNC),
+        *sql("drop schema postgres cascade"),
+        _made("select * from t", "v"),
+    ],
+    "P13 T10 the same text behind a temporary table that hides another": [
+        _made("select * from t", "s"),
+        *sql("begin", "create temp table t (z text) on commit drop"),
+        ask(parse("select * from t", "u"), bind(name="u"), execute(), SYNC),
+        *sql("commit"),
+        _made("select * from t", "v"),
+        *sql("create temp table t (z text)"),
+        ask(parse("select * from t", "w"), bind(name="w"), execute(), SYNC),
+        *sql("discard temp"),
+        _made("select * from t", "x"),
+    ],
     "P2 a name twice": [
         ask(parse("select 1", "s"), SYNC),
         ask(parse("select 2", "s"), SYNC),

@@ -49,6 +49,15 @@ def test_a_statement_that_nobody_has_is_forgotten_and_its_name_is_not_used_again
     assert catalogue.intern(body("SELECT 1")).name != name
 
 
+def test_what_is_forgotten_is_given_to_nobody_else_and_stays_what_it_was() -> None:
+    """P12, P13: a table has changed."""
+    catalogue = Catalogue()
+    one = catalogue.intern(body("SELECT * FROM t"))
+    catalogue.forget()
+    assert catalogue.intern(body("SELECT * FROM t")).name != one.name
+    assert not one.stale
+
+
 def test_its_messages_name_it_as_servers_do() -> None:
     statement = Catalogue().intern(body("BEGIN"))
     assert tags(statement.parse + statement.close) == "PC"

@@ -22,7 +22,7 @@ PLAIN_TEXTS = [
     b"SELECT pg_try_advisory_xact_lock(1)", b"SELECT temperature(1) FROM temp",
     b"SELECT * INTO t FROM s", b"SET LOCAL work_mem = 1", b"SET TRANSACTION READ ONLY", b"SET CONSTRAINTS ALL DEFERRED",
     b"SET TimeZone = 'UTC'", b"set time zone 'UTC'", b"SET NAMES 'UTF8'", b'SET "application_name" = a',
-    b"SET SESSION DateStyle = 'ISO'", b"CREATE TEMP TABLE t (a int) ON COMMIT DROP",
+    b"SET SESSION DateStyle = 'ISO'", b"CREATE INDEX t_a ON t (a)", b"DROP INDEX t_a", b"ALTER ROLE a NOLOGIN",
     b"PREPARE TRANSACTION", b"BEGIN; SELECT 1", b"DECLARE c CURSOR FOR SELECT 1",
     b"DISCARD PLANS", b"DEALLOCATE a b", b"DEALLOCATE",
     b"COMMIT PREPARED 'a'", b"ROLLBACK PREPARED 'a'", LONG,
@@ -237,6 +237,10 @@ def test_a_text_behind_whose_commit_another_transaction_begins_is_known(sql: byt
         (b"RESET ROLE", True),
         (b"SELECT set_config($1, $2, true)", True),
         (b"DISCARD ALL", True),
+        (b"CREATE TEMP TABLE t (a int)", True),
+        (b"CREATE TEMP TABLE t (a int) ON COMMIT DROP", True),
+        (b"SELECT 1 AS a INTO TEMP t", True),
+        (b"DISCARD TEMP", True),
         (b"SET LOCAL work_mem = 1", False),
         (b"SET TimeZone = 'UTC'", False),
     ],
@@ -244,6 +248,28 @@ def test_a_text_behind_whose_commit_another_transaction_begins_is_known(sql: byt
 def test_what_may_change_the_meaning_of_names_is_known(sql: bytes, strays: bool) -> None:
     """P13."""
     assert classify(sql).strays is strays
+
+
+@pytest.mark.parametrize(
+    ("sql", "restructures"),
+    [
+        (b"CREATE TABLE t (a int)", True),
+        (b"create unlogged table t (a int)", True),
+        (b"CREATE OR REPLACE VIEW v AS SELECT 1", True),
+        (b"CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", True),
+        (b"/* a */ ALTER TABLE t ADD COLUMN b int", True),
+        (b"SELECT 1; DROP TYPE IF EXISTS t", True),
+        (b"DROP SCHEMA s CASCADE", True),
+        (b"CREATE TEMP TABLE t (a int)", False),
+        (b"CREATE LOCAL TEMPORARY TABLE t (a int)", False),
+        (b"CREATE OR REPLACE TEMP VIEW v AS SELECT 1", False),
+        (b"CREATE INDEX t_a ON t (a)", False),
+        (b"SELECT 'ALTER TABLE t'", False),
+    ],
+)
+def test_what_changes_the_meaning_of_names_for_everybody_is_known(sql: bytes, restructures: bool) -> None:
+    """P12, P13."""
+    assert classify(sql).restructures is restructures
 
 
 @pytest.mark.parametrize(
