@@ -16,6 +16,7 @@ HELP: Final = "End one transaction of a running poolguard: its statement, the tr
 _TOLD: Final = {
     "done": "done",
     "victim_moved": "nothing was done: it was over, or no longer in a state in which that makes sense",
+    "nothing_runs": "nothing was done: no statement of it runs; --rollback ends a transaction that stands idle",
     "refused": "refused: a rollback needs a transaction that stands idle (use --cancel first, or --terminate); "
     "or another action is under way on it",
     "failed": "failed, it may have been ended all the same: look with `poolguard ps`",
@@ -51,6 +52,8 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
     if arguments.json:
         print(json.dumps(incident))
     done = outcome == "done"
+    if outcome == "victim_moved" and arguments.action == "cancel":
+        outcome = "nothing_runs"
     told = f"{arguments.action} of {arguments.id}: {_TOLD.get(outcome, outcome)} (incident {incident['id']})"
     if not (arguments.json and done):
         print(told, file=sys.stdout if done else sys.stderr)

@@ -153,7 +153,7 @@ class Guard:
         while self._done and self._done[0].at <= now - WINDOW_SECONDS:
             self._done.popleft()
         verdicts, protected = await self._judge_all(transactions, now)
-        notes: list[tuple[Verdict, IncidentOutcome, Spared | None]] = []
+        notes: list[tuple[Verdict, IncidentOutcome, Spared | Limit | None]] = []
         exhausted: set[str] = set()
         for step in plan(verdicts, sizes=self._sizes, under_way=under_way, done=self._done, now=now):
             verdict = step.verdict
@@ -167,7 +167,7 @@ class Guard:
                     exhausted.add(verdict.policy)
                     if not self._withhold(verdict, limit, now):
                         continue
-                    notes.append((verdict, IncidentOutcome.BUDGET, None))
+                    notes.append((verdict, IncidentOutcome.BUDGET, limit))
                 case _:
                     assert_never(step)
             self.counters.matches[verdict.rule, verdict.mode.value] += 1

@@ -221,7 +221,7 @@ class Incident:
     also_matched: tuple[str, ...] = ()
     """Rules that came after the one that acted."""
     spared_by: str | None = None
-    """What kept the transaction from being ended."""
+    """What kept the transaction from being ended: its kind of work, or the part of the budget that is used up."""
     transaction: Party | None = None
     backend: Identity | None = None
     """Of a backend that is not ours: which process and transaction it was, by PostgreSQL's clock."""

@@ -24,6 +24,7 @@ from poolguard.guard.incidents import (
 )
 from poolguard.guard.locks.graph import Tree
 from poolguard.guard.locks.tell import incident_tree
+from poolguard.guard.plan import Limit
 from poolguard.guard.records import Records
 from poolguard.guard.rules import Verdict
 from poolguard.guard.wording import ADVICE, client_sees, error_for, exemption_for
@@ -69,9 +70,9 @@ class Reporter:
         return incident_tree(tree) if tree is not None else None
 
     def noted(
-        self, verdict: Verdict, outcome: IncidentOutcome, kills_left: int, spared: Spared | None = None
+        self, verdict: Verdict, outcome: IncidentOutcome, kills_left: int, spared: Spared | Limit | None = None
     ) -> Incident:
-        """Record a verdict for which nothing was done to the transaction; *spared*: because such work is not ended."""
+        """Record a verdict for which nothing was done to the transaction; *spared*: what kept it from that."""
         incident, pool = self._book.new_id(), verdict.transaction.pool
         error, state = error_for(verdict, incident), self.pool_state(pool)
         tree = self.lock_tree(verdict.transaction)
@@ -124,7 +125,7 @@ class Reporter:
         pool_state: PoolState | None,
         lock_tree: Mapping[str, object] | None,
         kills_left: int,
-        spared: Spared | None = None,
+        spared: Spared | Limit | None = None,
     ) -> Incident:
         transaction = verdict.transaction
         classification = classify(transaction)

@@ -181,10 +181,24 @@ def _useless(settings: Settings) -> Iterator[Finding]:
     if settings.foreign_blockers.rules and not settings.observer.enabled:
         text = "has no effect while observer.enabled is false: nobody looks at locks"
         yield Finding(("foreign_blockers", "rules"), text)
+    if not settings.observer.enabled:
+        yield from _asks_for_locks(settings)
     used = {pool.policy for pool in settings.pools.values()}
     for name in _not_default(settings.policies):
         if name not in used:
             yield Finding(("policies", name), "no pool names this policy")
+
+
+def _asks_for_locks(settings: Settings) -> Iterator[Finding]:
+    text = "never acts while observer.enabled is false: nobody looks at locks, so nobody is known to wait"
+    for name, policy in settings.policies.items():
+        if policy == Settings().policies.get(name):
+            continue  # nobody wrote that
+        if policy.idle_blocker is not None:
+            yield Finding(("policies", name, "idle_blocker"), text)
+        for number, rule in enumerate(policy.rules):
+            for key in {"blocking", "blocking_for"} & set(rule.when.keys()):
+                yield Finding(("policies", name, "rules", number, "when", key), text)
 
 
 def _short_sight(settings: Settings) -> Iterator[Finding]:

@@ -73,6 +73,13 @@ def _plain_number(text: str) -> float:
     return float(text)
 
 
+def _share(text: str) -> Comparison:
+    found = _read(text, _plain_number, ">=0.9")
+    if found.value > 1:
+        raise ValueError(f"{text!r} is above 1, and never holds: it is a share, write for example >=0.9")
+    return found
+
+
 def _checked(read: Callable[[str], object]) -> After:
     def check(text: str) -> str:
         read(text)
@@ -118,6 +125,7 @@ _TEXT: Final[Mapping[str, object]] = {"type": "string"}
 
 Age = Annotated[str, _checked(age), InJsonSchema(_AGE_SCHEMA)]
 Number = Annotated[str, Before(lambda value: str(value)), _checked(number), InJsonSchema(_NUMBER_SCHEMA)]
+Share = Annotated[str, Before(lambda value: str(value)), _checked(_share), InJsonSchema(_NUMBER_SCHEMA)]
 Texts = Annotated[tuple[str, ...], Before(_listed), MaxLen(MOST_ENTRIES), _one_or_more(_TEXT)]
 Networks = Annotated[tuple[str, ...], Before(_listed), MaxLen(MOST_ENTRIES), _each(_network), _one_or_more(_TEXT)]
 Fingerprints = Annotated[tuple[str, ...], Before(_listed), MaxLen(MOST_ENTRIES), _each(_hex), _one_or_more(_TEXT)]
@@ -168,7 +176,7 @@ class When:
     statements: Number | None = None
     blocking: Number | None = None
     blocking_for: Age | None = None
-    pool_utilisation: Number | None = None
+    pool_utilisation: Share | None = None
     waiters: Number | None = None
     oldest_wait: Age | None = None
     wrote: bool | None = None

@@ -18,6 +18,10 @@ LADDERS: Final = ("idle_in_transaction", "idle_blocker", "transaction_age", "sta
 """The short form: keys of a policy that hold a ladder. Incidents and metrics name them as rules."""
 
 
+_AGED: Final = tuple(name for name in LADDERS if name != "idle_blocker")
+"""Ladders whose steps are ages of what every transaction goes through."""
+
+
 class PolicyMode(StrEnum):
     """Whether verdicts are carried out, or only counted and logged as would-have."""
 
@@ -142,6 +146,13 @@ class Policy:
             ladder: Ladder | None = getattr(self, name)
             if ladder is not None and ladder.cancel is not None:
                 raise ValueError(f"{name} has no cancel: nothing runs; use rollback or terminate")
+        for name in _AGED:
+            for step in ("cancel", "rollback", "terminate"):
+                if getattr(getattr(self, name), step, None) == 0:
+                    raise ValueError(
+                        f"{name}.{step} is 0s, which would end everything at once (it is not off, as in PostgreSQL's "
+                        "timeouts): leave the step out, or write null"
+                    )
         if self.statement_age is not None and self.statement_age.rollback is not None:
             raise ValueError("statement_age has no rollback: a statement runs; use cancel or terminate")
         names = [rule.name for rule in self.rules]

@@ -154,6 +154,9 @@ def test_the_pod_may_take_as_long_as_a_drain(chart: Chart) -> None:
     drain = settings_in(documents, "shop-poolguard").settings.limits.drain_timeout
     waits = deployed(documents)["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert spec["terminationGracePeriodSeconds"] > drain + waits
+    patient = {"settings": {"limits": {"drain_timeout": "5m"}}, "deployment": {"terminationGracePeriodSeconds": 400}}
+    assert chart.render(DEPLOYMENT | patient)
+    assert chart.render(DEPLOYMENT | {"settings": {"limits": {"drain_timeout": "${DRAIN}"}}}), "filled in later"
 
 
 def test_image_is_the_chart_s_version_unless_told_otherwise(chart: Chart) -> None:
@@ -248,6 +251,8 @@ def test_plain_sidecar_outlives_the_application_for_a_moment(parent: Chart, tmp_
         (SIDECAR | {"sidecars": {}}, "sidecars"),
         (SIDECAR | {"podMonitor": {"enabled": True}}, "podMonitor.podSelector is empty"),
         (DEPLOYMENT | {"networkPolicy": {"enabled": True}}, "networkPolicy.clients is empty"),
+        (DEPLOYMENT | {"settings": {"limits": {"drain_timeout": "1m30s"}}}, "limits.drain_timeout (90s)"),
+        (DEPLOYMENT | {"deployment": {"terminationGracePeriodSeconds": 30}}, "terminationGracePeriodSeconds (30)"),
         (SIDECAR | {"kubernetesEvents": {"enabled": True}}, "kubernetesEvents.serviceAccountName is empty"),
     ],
 )

@@ -53,6 +53,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- int $port -}}
 {{- end -}}
 
+{{- /* settings.limits.drain_timeout in seconds, rounded down; 0 where it is filled in later, as ${DRAIN}. */ -}}
+{{- define "poolguard.drainSeconds" -}}
+{{- $text := dig "limits" "drain_timeout" "25s" .Values.settings -}}
+{{- $seconds := 0 -}}
+{{- if regexMatch "^([0-9.]+(ms|s|m|h|d))+$" $text -}}
+{{- range regexFindAll "[0-9.]+(ms|s|m|h|d)" $text -1 -}}
+{{- $unit := get (dict "ms" 0.001 "s" 1 "m" 60 "h" 3600 "d" 86400) (regexFind "[a-z]+$" .) -}}
+{{- $seconds = addf $seconds (mulf (regexFind "^[0-9.]+" . | float64) $unit) -}}
+{{- end -}}
+{{- end -}}
+{{- int $seconds -}}
+{{- end -}}
+
 {{- define "poolguard.clientsPort" -}}
 {{- include "poolguard.port" (dict "context" . "listener" "clients" "default" 6432) -}}
 {{- end -}}

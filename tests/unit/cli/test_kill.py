@@ -44,3 +44,9 @@ def test_what_to_do_must_be_said_and_only_once(given: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(given, {})
     assert ended.value.code == Exit.USAGE
+
+
+def test_a_cancel_of_what_stands_idle_says_what_would_end_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening((200, {"outcome": "victim_moved", "id": "x-1"})) as script:
+        assert main(["kill", "4-2", "--cancel", "--url", script.url], {}) is Exit.PROBLEM
+    assert "no statement of it runs; --rollback ends" in capsys.readouterr().err

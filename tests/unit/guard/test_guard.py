@@ -157,6 +157,7 @@ async def test_an_exhausted_budget_withholds_loudly_once_and_goes_on_when_time_h
         await scene.sweep(*leaks(4))
     assert scene.story() == [("rollback", "done")] * 2 + [("rollback", "budget")] * 2
     assert scene.guard.counters.budget_exhausted == {"app": 2}
+    assert {one.spared_by for one in scene.book.find(outcome="budget")} == {"kills_per_minute"}, "which part of it"
     assert scene.guard.counters.exhausted_now == {"app"}
     assert sum("budget is used up" in message for message in caplog.messages) == 1
     await scene.clock.advance(60.0)

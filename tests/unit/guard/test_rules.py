@@ -12,7 +12,8 @@ from poolguard.guard.rules import compile_policy
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
 from poolguard.ledger.hands import Outcome
-from poolguard.settings.policies import Exempt, Ladder, Policy
+from poolguard.settings.matching import RuleState, When
+from poolguard.settings.policies import Exempt, Ladder, Policy, Rule
 from tests.unit.guard.builders import LADDERS, NOW, active, idle, transaction
 
 IDLE, AGE = RuleName.IDLE_IN_TRANSACTION, RuleName.TRANSACTION_AGE
@@ -163,5 +164,6 @@ def test_a_policy_without_ladders_never_matches() -> None:
 
 
 def test_a_rule_of_zero_seconds_is_due_at_once() -> None:
-    rules = compile_policy("p", Policy(idle_in_transaction=Ladder(rollback=0.0)))
+    rule = Rule(name="now", when=When(state=(RuleState.IDLE_IN_TRANSACTION,)), then=Ladder(rollback=0.0))
+    rules = compile_policy("p", Policy(rules=(rule,)))
     assert [verdict.action for verdict in judge(idle(0.0), rules, History(), NOW).verdicts] == [ROLLBACK]

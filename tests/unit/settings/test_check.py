@@ -13,6 +13,7 @@ from poolguard.settings.model import (
     ControlListener,
     Listen,
     Match,
+    Observer,
     Pool,
     PoolMode,
     Route,
@@ -20,7 +21,7 @@ from poolguard.settings.model import (
     Upstream,
     User,
 )  # fmt: skip
-from poolguard.settings.policies import Ladder, Policy, Rule
+from poolguard.settings.policies import IdleBlocker, Ladder, Policy, Rule
 
 USERS = {"a": User(password="x")}
 
@@ -89,6 +90,18 @@ def test_expressions_that_look_at_the_beginning_only_are_warned_of() -> None:
 
 def test_users_without_effect_are_warned_of() -> None:
     assert [finding.path for finding in find_warnings(Settings(auth=Auth(users=USERS)))] == [("auth", "users")]
+
+
+def test_rules_about_locks_that_nobody_looks_at_are_warned_of() -> None:
+    about_locks = Rule(name="a", when=When(idle_for="1s", blocking=">=1"), then=Ladder(warn=0.0))
+    policy = Policy(idle_blocker=IdleBlocker(rollback=1.0), rules=(about_locks,))
+    blind = Settings(observer=Observer(enabled=False))
+    assert find_warnings(blind) == [], "nobody wrote the default policies"
+    told = find_warnings(replace(blind, policies={**blind.policies, "app": policy}))
+    assert [found.path for found in told] == [
+        ("policies", "app", "idle_blocker"),
+        ("policies", "app", "rules", 0, "when", "blocking"),
+    ]
 
 
 def test_policies_that_do_nothing_or_that_nobody_uses_are_warned_of() -> None:

@@ -51,6 +51,7 @@ THEN = "then: {warn: 0s}"
         (f"{{name: a, when: {{idl_for: 1s}}, {THEN}}}", ".when.idl_for", "unknown key"),
         (f"{{name: a, when: {{idle_for: soon}}, {THEN}}}", ".when.idle_for", "not a duration"),
         (f"{{name: a, when: {{waiters: some}}, {THEN}}}", ".when.waiters", "no number"),
+        (f"{{name: a, when: {{pool_utilisation: 90}}, {THEN}}}", ".when.pool_utilisation", "it is a share"),
         (f"{{name: a, when: {{state: idle}}, {THEN}}}", ".when.state[0]", "is not known"),
         (f"{{name: a, when: {{client_address: here}}, {THEN}}}", ".when.client_address", "here"),
         (f"{{name: a, when: {{fingerprint: xyz}}, {THEN}}}", ".when.fingerprint", "16 hexadecimal"),

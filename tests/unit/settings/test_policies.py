@@ -1,6 +1,8 @@
-"""What the three default policies promise."""
+"""What the three default policies promise, and what no policy may say."""
 
-from poolguard.settings.policies import default_policies
+import pytest
+
+from poolguard.settings.policies import IdleBlocker, Ladder, Policy, default_policies
 
 RIVER_DEADLINE_SECONDS = 5.0
 
@@ -18,3 +20,12 @@ def test_no_default_policy_ends_a_statement_of_an_applications_pool() -> None:
         policy = default_policies()[name]
         for ladder in (policy.transaction_age, policy.statement_age):
             assert ladder is None or (ladder.cancel, ladder.rollback, ladder.terminate) == (None, None, None)
+
+
+@pytest.mark.parametrize("ladder", ["idle_in_transaction", "transaction_age", "statement_age", "checkout_age"])
+def test_nought_does_not_end_everything_at_once(ladder: str) -> None:
+    """In PostgreSQL's timeouts 0 means off: who writes that here must not lose every transaction."""
+    with pytest.raises(ValueError, match=rf"{ladder}\.terminate is 0s, .* leave the step out"):
+        Policy(**{ladder: Ladder(warn=0.0, terminate=0.0)})  # type: ignore[arg-type] # a ladder
+    Policy(**{ladder: Ladder(warn=0.0)})  # type: ignore[arg-type] # a ladder
+    Policy(idle_blocker=IdleBlocker(rollback=0.0))  # it is about those who block, and only those
