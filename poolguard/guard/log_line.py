@@ -59,6 +59,7 @@ def facts(incident: Incident) -> dict[str, object]:
         "rule": incident.rule,
         "action": incident.action,
         "outcome": incident.outcome,
+        "spared_by": incident.spared_by,
         "actor": incident.actor,
         "reason": incident.reason,
         **(_of_term(incident.term) if incident.term is not None else {}),

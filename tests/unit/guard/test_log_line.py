@@ -32,6 +32,12 @@ def test_every_outcome_has_its_own_message_whatever_the_action(outcome: Incident
     assert message(replace(INCIDENT, outcome=outcome, action=action)) not in {*others, "an incident"}
 
 
+def test_what_was_left_alone_is_told_with_what_spared_it() -> None:
+    spared = replace(INCIDENT, outcome=IncidentOutcome.SPARED, spared_by="superuser")
+    assert facts(spared)["spared_by"] == "superuser"
+    assert "spared_by" not in facts(INCIDENT)
+
+
 def test_a_deadlock_was_no_action_of_ours() -> None:
     assert message(replace(INCIDENT, kind=IncidentKind.DEADLOCK, action=None)).startswith("a deadlock: ")
 
