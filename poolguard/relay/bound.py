@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from poolguard.core.errors import NotLeader
+from poolguard.core.errors import InvalidLease, NotLeader
 from poolguard.core.ids import SessionId
 
 PARAMETER: Final = "poolguard.lease"
@@ -12,10 +12,16 @@ ADMIN_PARAMETER: Final = "poolguard.admin_token"
 
 
 def lease_of(parameters: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Which lease a client's startup *parameters* name (empty: none), and those that are PostgreSQL's to judge."""
-    lease = next((value for name, value in parameters.items() if name.lower() == PARAMETER), "")
+    """Which lease a client's startup *parameters* name (empty: none), and those that are PostgreSQL's to judge.
+
+    Raises InvalidLease (22023) for a parameter without a name: whoever sends it means to be bound.
+    """
+    lease = next((value for name, value in parameters.items() if name.lower() == PARAMETER), None)
+    if lease == "":
+        # Most likely a variable that is not set.
+        raise InvalidLease(f"{PARAMETER} names no lease", hint="Write a lease's name, or leave the parameter out.")
     ours = (PARAMETER, ADMIN_PARAMETER)
-    return lease, {name: value for name, value in parameters.items() if name.lower() not in ours}
+    return lease or "", {name: value for name, value in parameters.items() if name.lower() not in ours}
 
 
 def no_leases(lease: str) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from poolguard.core.errors import NotLeader
+from poolguard.core.errors import InvalidLease, NotLeader
 from poolguard.core.ids import SessionId
 from poolguard.relay.bound import Bound, lease_of, no_leases
 
@@ -10,6 +10,12 @@ from poolguard.relay.bound import Bound, lease_of, no_leases
 def test_the_parameter_is_ours_whatever_its_case_and_never_reaches_postgresql() -> None:
     assert lease_of({"Poolguard.Lease": "a", "TimeZone": "UTC"}) == ("a", {"TimeZone": "UTC"})
     assert lease_of({"TimeZone": "UTC"}) == ("", {"TimeZone": "UTC"})
+
+
+def test_who_names_no_lease_is_refused_rather_than_left_unbound() -> None:
+    with pytest.raises(InvalidLease, match="names no lease") as caught:
+        lease_of({"poolguard.lease": ""})
+    assert caught.value.sqlstate == "22023"
 
 
 def test_the_consoles_token_never_reaches_postgresql() -> None:
