@@ -92,18 +92,23 @@ class ErrorBook:
         ours = {transaction.backend_pid: transaction for transaction in holders} | {victim.backend_pid: victim}
         cycle = tuple(_party(edge.waiter, ours.get(edge.waiter)) for edge in edges_of(fields.get("D", "")))
         self.deadlocks[victim.pool] += 1
-        for one, other in zip(cycle, (*cycle[1:], *cycle[:1]), strict=True):
-            self._count_pair(one.statement, other.statement)
+        # Two who wait for each other are two edges, and one meeting.
+        edges = zip(cycle, (*cycle[1:], *cycle[:1]), strict=True)
+        for low, high in {_in_order(one.statement, other.statement) for one, other in edges}:
+            self._count_pair(low, high)
         self._on_deadlock(Deadlock(pool=victim.pool, cycle=cycle, context=_relation(fields.get("W", ""))))
 
-    def _count_pair(self, one: Fingerprint, other: Fingerprint) -> None:
-        low, high = sorted((one, other))
+    def _count_pair(self, low: Fingerprint, high: Fingerprint) -> None:
         key = (low.id, high.id)
         if key not in self.pairs and len(self.pairs) >= MOST_PAIRS:
             key = (OTHER, OTHER)
         else:
             self.texts[low.id], self.texts[high.id] = low.text, high.text
         self.pairs[key] += 1
+
+
+def _in_order(one: Fingerprint, other: Fingerprint) -> tuple[Fingerprint, Fingerprint]:
+    return (one, other) if one <= other else (other, one)
 
 
 def _party(pid: int, transaction: Transaction | None) -> DeadlockParty:

@@ -98,9 +98,9 @@ def _statement(backend: Backend | None) -> str:
 
 
 def as_json(graph: LockGraph, at: float) -> dict[str, object]:
-    """Plain values. *at*: when it was read, seconds since 1970."""
+    """Plain values. *at*: when it was read, seconds since 1970; 0: nobody has ever waited, so there is no time."""
     return {
-        "time": iso_time(at),
+        "time": iso_time(at) if at else None,
         "waiters": graph.waiters,
         "longest_seconds": round(graph.longest_seconds, 3),
         "trees": [tree_json(tree) for tree in graph.trees],

@@ -66,8 +66,9 @@ def test_what_is_left_out_is_counted() -> None:
 
 
 def test_the_json_has_the_tree_and_whom_to_act_on() -> None:
-    values = json.loads(json.dumps(as_json(graph(), 0.0)))
-    assert values["time"] == "1970-01-01T00:00:00.000Z"
+    values = json.loads(json.dumps(as_json(graph(), 60.0)))
+    assert values["time"] == "1970-01-01T00:01:00.000Z"
+    assert as_json(LockGraph(), 0.0)["time"] is None, "never read, and not in 1970"
     (tree,) = values["trees"]
     assert tree["class"] == "idle_in_transaction"
     assert tree["root"]["transaction"] == "12-3"
