@@ -217,9 +217,9 @@ def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, sta
             known.add(first)
         session.statements[name] = statement
 
-    missing = _ensure(session, server, owed, first)
-    if statement is not first:
-        missing += _ensure(session, server, owed, statement)
+    # The text first, as PostgreSQL reads it before it looks for the name.
+    missing = _ensure(session, server, owed, statement) if statement is not first else b""
+    missing += _ensure(session, server, owed, first)
     reply = Reply(on_done=done, on_failed=lambda: session.loses(first.name, name))
     owed.append(changing(session, reply, name, first))
     # A text that a failed transaction lets through meets the name there, too.
