@@ -200,7 +200,7 @@ def _of_set(rest: list[bytes]) -> Traces:
     if local or name in (b"transaction", b"constraints"):
         return Traces(strays=strays)
     if rest[-1:] == [b"default"] or rest == [b"names"] or (name == b"timezone" and rest[-1:] == [b"local"]):
-        return Traces(resets=frozenset((name,)), strays=strays)
+        return Traces(resets=_going_back(name), strays=strays)
     pins = frozenset(() if name in REPORTED else (_PINS_OF.get(name, Pin.SET),))
     return Traces(pins, sets=frozenset((name,)), strays=strays)
 
@@ -212,8 +212,13 @@ def _of_reset(words: list[bytes]) -> Traces:
         return Traces(frees=frees, resets=frozenset((ALL_PARAMETERS,)), forgets=words[0] == b"discard", strays=True)
     if words[0] == b"reset" and len(words) > 1:
         name = _parameter(words[1:])
-        return Traces(resets=frozenset((name,)), strays=name in _MEANING)
+        return Traces(resets=_going_back(name), strays=name in _MEANING)
     return Traces(frees=frees, strays=Pin.TEMPORARY in frees)
+
+
+def _going_back(name: bytes) -> frozenset[bytes]:
+    """What goes back to its value at the server's login with *name*: no role outlives another session user."""
+    return frozenset((name, b"role") if name == b"session_authorization" else (name,))
 
 
 def _parameter(rest: list[bytes]) -> bytes:

@@ -144,6 +144,22 @@ async def test_a_role_that_was_asked_for_at_the_login_is_never_anothers(end: str
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("reset", ["reset session authorization", "set session authorization default"])
+async def test_a_role_that_was_asked_for_at_the_login_outlives_a_reset(
+    reset: str, mode: str, shared_database: Database
+) -> None:
+    """T8: as with PostgreSQL, where it is the one of the login."""
+    async with (
+        running(shared_database, both_modes(1)) as relay,
+        connected(relay.port, mode, options="-c role=pg_monitor") as client,
+    ):
+        assert tags(await client.ask(query(reset))) == "C ZI"
+        assert rows(await client.ask(query("select current_user"))) == [("pg_monitor",)]
+        assert tags(await client.ask(run(reset), SYNC)) == "12nC ZI"
+        assert rows(await client.ask(query("select current_user"))) == [("pg_monitor",)]
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vanishes", [False, True])
 async def test_a_server_with_an_advisory_lock_is_closed_when_its_client_vanishes(
     mode: str, vanishes: bool, shared_database: Database
