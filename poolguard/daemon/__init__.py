@@ -17,5 +17,6 @@ Signals are heard from the first moment: one to stop ends a start that waits for
 - `targets`: where each pool's PostgreSQL is.
 - `doors`: who may log in, as the relay wants it.
 - `reload`: new settings into a running house.
+- `heap`: memory that passing chunks leave to the next.
 - `logs`: JSON lines, written by a thread of their own.
 """

@@ -11,6 +11,7 @@ from typing import Final
 
 from poolguard import __version__
 from poolguard.core.errors import SettingsError
+from poolguard.daemon.heap import keep_chunks
 from poolguard.daemon.house import House
 from poolguard.daemon.logs import logging_as
 from poolguard.daemon.reload import Reloader
@@ -31,6 +32,7 @@ def run(loaded: Loaded, environ: Mapping[str, str] | None = None, *, observe: bo
 
     *environ* fills the settings again at each reload (default: the process's own).
     """
+    keep_chunks()
     with logging_as(loaded.settings.log), asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(serve(loaded, os.environ if environ is None else environ, observe=observe))
 
