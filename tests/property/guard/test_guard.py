@@ -18,7 +18,7 @@ from poolguard.settings.policies import Budget, Ladder, Policy, PolicyMode
 from poolguard.settings.problems import SettingsProblems
 from tests.unit.guard.builders import NOW, Scene, transaction
 
-AGES = st.floats(0, 100).map(lambda age: round(age, 1))
+AGES = st.floats(0.1, 100).map(lambda age: round(age, 1))
 
 
 def ladders(*actions: Action) -> st.SearchStrategy[Ladder | None]:
