@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from poolguard.aio.clock import SystemClock
@@ -14,6 +14,7 @@ from poolguard.console.console import Console
 from poolguard.console.sources import ConsoleSources
 from poolguard.core.clock import Clock
 from poolguard.core.errors import InvalidLease, SettingsError
+from poolguard.core.ids import TransactionId
 from poolguard.daemon.doors import make_door
 from poolguard.daemon.services import Services
 from poolguard.daemon.targets import Targets
@@ -26,6 +27,7 @@ from poolguard.guard.guard import Guard
 from poolguard.guard.incidents import EndedTerm
 from poolguard.guard.locks.observer import Observer
 from poolguard.guard.locks.state import LockState
+from poolguard.guard.locks.tell import root_in_words
 from poolguard.lease.campaigns import Campaigns
 from poolguard.lease.candidate import Candidate
 from poolguard.lease.ear import Ear
@@ -94,6 +96,7 @@ class House:
             on_starved=self._starved,
             leads=self._leads,
             on_error=self._erred,
+            lock_root=self._lock_root,
         )
         self.book: Final = IncidentBook(
             self.clock,
@@ -192,6 +195,10 @@ class House:
             blocked=self.locks.blocked.keys(),
             tree_behind=self.locks.tree_behind,
         )
+
+    def _lock_root(self, waiting: Collection[TransactionId]) -> str:
+        tree = self.locks.root_behind(waiting)
+        return "" if tree is None else root_in_words(tree)
 
     def _erred(self, entry: SessionEntry, fields: Mapping[str, str]) -> None:
         now = self.clock.monotonic()

@@ -37,6 +37,14 @@ class Bound:
         self._leads: Final = leads
         self._lease_of: Final[dict[SessionId, str]] = {}
 
+    @staticmethod
+    def over() -> NotLeader:
+        """What a session is told that ends with its lease."""
+        return NotLeader(
+            "terminating connection: the lease that it is bound to is held no longer",
+            hint="Connect again once /leader/NAME of this poolguard answers 200.",
+        )
+
     def require(self, lease: str) -> None:
         """Raise NotLeader (55000) unless *lease* is held here and trusted now; any name may be asked for."""
         if not self._leads(lease):

@@ -72,6 +72,12 @@ async def cancel(session: Session, checkout: int) -> Outcome:
     return Outcome.DONE
 
 
+async def end(session: Session, error: PoolguardError) -> None:
+    """End the session whatever it does, cancelling that first."""
+    await terminate(session, session.entry.checkout, error)
+    session.fatal(error)  # one that held no server
+
+
 async def terminate(session: Session, checkout: int, error: PoolguardError, grace: float = 2.0) -> Outcome:
     """Cancel what runs, close the server, end the session."""
     # Also after a rollback that a pin outlived: then the session still holds its server.

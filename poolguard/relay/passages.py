@@ -5,15 +5,18 @@ What a walsender speaks has no transactions between which it could serve somebod
 """
 
 import asyncio
+import contextlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from poolguard.core.errors import NotSupported, ShuttingDown, TooManyClients
+from poolguard.aio.tasks import TaskOwner
+from poolguard.core.errors import NotLeader, NotSupported, PoolguardError, ShuttingDown, TooManyClients
 from poolguard.core.ids import SessionId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import Phase, SessionEntry
+from poolguard.relay.bound import Bound
 from poolguard.settings.model import Pool
 from poolguard.upstream.link import Link, open_link, send_cancel
 from poolguard.upstream.target import Target
@@ -27,8 +30,17 @@ LINGER_SECONDS: Final = 5.0
 class Passages:
     """All of them."""
 
-    def __init__(self, ledger: Ledger, target_of: Callable[[Pool], Target], limit: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        bound: Bound,
+        tasks: TaskOwner,
+        target_of: Callable[[Pool], Target],
+        limit: Callable[[], int],
+    ) -> None:
         self._ledger = ledger
+        self._bound = bound
+        self._tasks = tasks
         self._target_of = target_of
         self._limit = limit
         self._opening = 0
@@ -41,11 +53,13 @@ class Passages:
     def __contains__(self, session_id: SessionId) -> bool:
         return session_id in self._passages
 
-    async def open(self, pool: Pool, replication: str, parameters: Mapping[str, str]) -> Link:
+    async def open(self, pool: Pool, replication: str, parameters: Mapping[str, str], lease: str = "") -> Link:
         """Open a server where *pool*'s are, with what the client asks of it: `replication=true`, `database` ...
 
-        Raises TooManyClients, NotSupported, or what `open_link` raises.
+        Raises NotLeader if *lease* is named and not held here; TooManyClients, NotSupported, what `open_link` raises.
         """
+        if lease:
+            self._bound.require(lease)
         limit = self._limit()
         if not limit:
             raise NotSupported(
@@ -61,11 +75,22 @@ class Passages:
         finally:
             self._opening -= 1
 
-    def begin(self, client: asyncio.Transport, link: Link, entry: SessionEntry, *, minor: int, early: bytes) -> None:
-        """Greet *client*, and let both ends talk. *early*: what it has said already."""
+    def begin(
+        self, client: asyncio.Transport, link: Link, entry: SessionEntry, *, minor: int, early: bytes, lease: str = ""
+    ) -> None:
+        """Greet *client*, and let both ends talk. *early*: what it has said already; *lease*: what it ends with.
+
+        Raises NotLeader if that has been lost meanwhile, or ShuttingDown; then *link* is closed.
+        """
         if self._over:
             link.transport.abort()
             raise ShuttingDown("poolguard is stopping; connect again")
+        if lease:
+            try:
+                self._bound.bind(entry.session_id, lease)
+            except NotLeader:
+                link.transport.abort()
+                raise
         passage = Passage(client, link, entry, secrets.token_bytes(32 if minor >= 2 else 4), self._ended)
         self._passages[entry.session_id] = passage
         entry.phase, entry.pin, entry.backend_pid = Phase.PINNED, PIN, link.backend_pid
@@ -80,6 +105,14 @@ class Passages:
         if passage is not None and hmac.compare_digest(passage.key, key):
             await send_cancel(passage.link, timeout=LINGER_SECONDS)
 
+    def cut(self, session_id: SessionId) -> None:
+        """End one at once: nothing of it goes on to PostgreSQL any more, and what runs there is cancelled."""
+        passage = self._passages.get(session_id)
+        if passage is not None:
+            passage.link.transport.abort()
+            passage.end()
+            self._tasks.spawn(_cancel(passage.link), name="cancel what a replication connection runs")
+
     def end(self) -> None:
         """End all: a stream has no end of its own that could be waited for."""
         self._over = True
@@ -88,7 +121,14 @@ class Passages:
 
     def _ended(self, passage: "Passage") -> None:
         del self._passages[passage.entry.session_id]
+        self._bound.unbind(passage.entry.session_id)
         self._ledger.close_session(passage.entry)
+
+
+async def _cancel(link: Link) -> None:
+    # What can't be cancelled ends when PostgreSQL next writes to a connection that is gone.
+    with contextlib.suppress(PoolguardError, OSError):
+        await send_cancel(link, timeout=LINGER_SECONDS)
 
 
 class Passage:

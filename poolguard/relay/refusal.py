@@ -13,6 +13,8 @@ from poolguard.wire.fingerprint import fingerprint
 NAMED_HOLDERS: Final = 3
 STATEMENT_LENGTH: Final = 200
 """Characters of a holder's statement that the error shows; literals are gone from it."""
+ROOT_LENGTH: Final = 300
+"""Characters that may tell who is at the root of a lock queue: two names of PostgreSQL's length, and their state."""
 
 
 def exhausted(
@@ -25,8 +27,9 @@ def exhausted(
     holders: Sequence[Transaction],
     upstream_error: PoolguardError | None,
     shows_text: bool = True,
+    lock_root: str = "",
 ) -> PoolExhausted:
-    """The 53300 of a wait that failed. *holders* oldest first."""
+    """The 53300 of a wait that failed. *holders* oldest first; *lock_root*: behind whose lock most of them wait."""
     if reason is Refusal.TIMEOUT:
         text = f"query_wait_timeout: pool {pool!r} had no server within {format_duration(waited)}"
     else:
@@ -39,6 +42,8 @@ def exhausted(
         )
     if holders:
         text += f"; held longest by {describe(holders[0], shows_text=shows_text)}"
+    if lock_root:
+        text += f"; most of them wait for locks behind {lock_root[:ROOT_LENGTH]}"
     return PoolExhausted(
         text,
         detail="\n".join(f"held by {describe(holder, shows_text=shows_text)}" for holder in holders[:NAMED_HOLDERS]),

@@ -6,14 +6,14 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Final
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.clock import Clock
-from poolguard.core.errors import NotLeader, PoolguardError, SettingsError, ShuttingDown
+from poolguard.core.errors import PoolguardError, SettingsError, ShuttingDown
 from poolguard.core.ids import ServerId, SessionId, TransactionId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
@@ -70,6 +70,7 @@ class Relay:
         on_starved: Starved,
         on_error: Callable[[SessionEntry, Mapping[str, str]], None],
         leads: Callable[[str], bool] = no_leases,
+        lock_root: Callable[[Collection[TransactionId]], str] = lambda _: "",
     ) -> None:
         self.clock: Final = clock
         self.settings = settings
@@ -83,12 +84,14 @@ class Relay:
         self._cleaning: Final = tasks.branch()
         self._target_of = target_of
         self._lobbies: dict[str, Lobby] = {}
-        self._passages: Final = Passages(ledger, target_of, lambda: self.settings.limits.max_replication)
         self._arrivals: Final = Arrivals[Login]()
         self._cancels: Final = Cancels(tasks, settings.limits.max_cancels)
         self.listeners: Final = Listeners(tasks, self.counters)
         self._sessions: dict[SessionId, Session] = {}
         self._bound: Final = Bound(leads)
+        self._passages: Final = Passages(
+            ledger, self._bound, tasks, target_of, lambda: self.settings.limits.max_replication
+        )
         self._keys: dict[int, tuple[bytes, Session]] = {}
         self._listeners: list[asyncio.Server] = []
         self._server_numbers = count(1)
@@ -106,6 +109,7 @@ class Relay:
             on_closed=self._session_closed,
             listener_of=self.listeners.of,
             shows_text=lambda: self.settings.privacy.statement_text,
+            lock_root=lock_root,
         )
         for pool_name, pool_settings in settings.pools.items():
             self.registry.add(self.make_pool(pool_name, pool_settings))
@@ -140,6 +144,7 @@ class Relay:
             holders=holders,
             upstream_error=pool.last_error,
             shows_text=self.settings.privacy.statement_text,
+            lock_root=self._around.lock_root([holder.id for holder in holders]),
         )
 
     # The service.
@@ -325,8 +330,9 @@ class Relay:
         self, login: Login, entry: SessionEntry, lobby: Lobby, asked: Startup, parameters: Mapping[str, str]
     ) -> None:
         """See door.House."""
-        link = await self._passages.open(lobby.pool.settings, asked.replication, parameters)
-        self._passages.begin(login.transport, link, entry, minor=asked.agreed_minor, early=login.take_early())
+        link = await self._passages.open(lobby.pool.settings, asked.replication, parameters, login.lease)
+        early, minor = login.take_early(), asked.agreed_minor
+        self._passages.begin(login.transport, link, entry, minor=minor, early=early, lease=login.lease)
 
     def spawn_login(self, login: Login) -> asyncio.Task[None]:
         """See door.House."""
@@ -353,18 +359,18 @@ class Relay:
 
     def lease_ended(self, lease: str) -> None:
         """End the sessions that are bound to *lease*: what they run is cancelled first."""
-        bound = [self._sessions[one] for one in self._bound.to(lease) if one in self._sessions]
+        bound = self._bound.to(lease)
         if not bound:
             return
         log.warning(
             "sessions end with the lease that they are bound to", extra={"lease": lease, "sessions": len(bound)}
         )
-        error = NotLeader(
-            "terminating connection: the lease that it is bound to is held no longer",
-            hint="Connect again once /leader/NAME of this poolguard answers 200.",
-        )
-        for session in bound:
-            self._tasks.spawn(_end(session, error), name="end a session with its lease")
+        for session_id in bound:
+            session = self._sessions.get(session_id)
+            if session is None:
+                self._passages.cut(session_id)
+            else:
+                self._tasks.spawn(hands.end(session, self._bound.over()), name="end a session with its lease")
 
     # What the guard does.
 
@@ -389,8 +395,3 @@ class Relay:
         if session is None or not still.holds(session.entry.began_at, session.entry.statements):
             return None
         return session
-
-
-async def _end(session: Session, error: PoolguardError) -> None:
-    await hands.terminate(session, session.entry.checkout, error)
-    session.fatal(error)  # one that held no server

@@ -1,12 +1,13 @@
 """Everything that is known of one session, and what all sessions share."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from poolguard.aio.tasks import TaskOwner
 from poolguard.core.errors import PoolguardError, ShuttingDown
+from poolguard.core.ids import TransactionId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
 from poolguard.ledger.facts import Transaction
@@ -46,6 +47,8 @@ class Surroundings:
     """The listener of a pool; None: LISTEN there stays in the session's own server."""
     shows_text: Callable[[], bool] = lambda: True
     """Whether an error may show what holders run, or only its fingerprint."""
+    lock_root: Callable[[Collection[TransactionId]], str] = lambda _: ""
+    """Behind whose lock most of some transactions wait, in words; empty: most do not, or nobody knows."""
 
 
 CLIENT_FULL: Final = 1

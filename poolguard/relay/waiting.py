@@ -64,6 +64,7 @@ class Waiting(Prepared):
             holders=holders,
             upstream_error=self.pool.last_error,
             shows_text=self.around.shows_text(),
+            lock_root=self.around.lock_root([holder.id for holder in holders]),
         )
         self.around.on_starved(self.entry, waited, reason, holders)
         self.wait_failed(error)

@@ -49,5 +49,7 @@ Port = Annotated[int, Interval(ge=0, le=65535)]
 """0 means: any free port (tests, demo)."""
 
 Name = Annotated[str, Pattern(r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
+LeaseName = Annotated[str, Pattern(r"^[A-Za-z0-9._:/-]{1,128}$")]
+"""What the lease API takes, but for endings that mean something else in its paths."""
 
 FORBID: Final = {"extra": "forbid"}

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Interval
 
 from poolguard.settings.foreign import ForeignBlockers
-from poolguard.settings.kinds import FORBID, Bytes, Expression, Name, Port, Seconds
+from poolguard.settings.kinds import FORBID, Bytes, Expression, LeaseName, Name, Port, Seconds
 from poolguard.settings.lanes import Lanes, check_lanes
 from poolguard.settings.policies import Policy, PolicyMode, default_policies
 
@@ -237,7 +237,7 @@ class Elector:
     """The old leader-elector's interface: poolguard campaigns by itself, and tells who leads."""
 
     __pydantic_config__: ClassVar = FORBID
-    election: Name
+    election: LeaseName
     holder: str = ""
     check_url: str | None = None
     host: str = "127.0.0.1"

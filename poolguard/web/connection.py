@@ -5,7 +5,9 @@ import re
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
+from poolguard.web.errors import unreadable
 from poolguard.web.shortcut import Shortcut
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n)")
@@ -27,7 +29,26 @@ def body_to_come(data: bytes) -> int | None:
     return int(lengths[0] if lengths else 0) - len(body)
 
 
-class Connection(web.RequestHandler):
+class Speaker(web.RequestHandler):
+    """aiohttp's own, but for what it can't read: that is answered in JSON, as every failure is."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no request, or too long for one. The connection is closed."""
+        super().handle_error(request, status, exc, message)  # for its log; its text repeats what was sent
+        answer = unreadable(status, too_long=isinstance(exc, LineTooLong))
+        answer.force_close()
+        return answer
+
+
+class Connection(Speaker):
     """What *shortcut* answers is answered in place, between two requests of which aiohttp knows.
 
     The order of answers is the order of requests: the shortcut is asked only while every request that aiohttp got has

@@ -7,11 +7,15 @@ after them the error's own `fields` (a lease's holder).
 import logging
 from collections.abc import Awaitable, Callable
 from secrets import token_hex
+from typing import Final
 
 from aiohttp import hdrs, web
 
 from poolguard.core.errors import PoolguardError
 from poolguard.web.replies import reply
+
+HEADER_BYTES: Final = 8190
+"""Of a request line, or of one header field."""
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,16 @@ def fields_of(error: PoolguardError) -> dict[str, str]:
 def refusal(error: PoolguardError) -> web.Response:
     """The answer to a request that failed for a known reason."""
     return reply(body_of(error), status=error.http_status, headers=fields_of(error))
+
+
+def unreadable(status: int, *, too_long: bool) -> web.Response:
+    """The answer to what aiohttp can't read as a request. It repeats nothing of that: a token may be in it."""
+    if status >= 500:
+        return reply({"error": "internal", "message": "a bug in poolguard; its log has more"}, status=status)
+    if too_long:
+        message = f"the request line or a header field is longer than {HEADER_BYTES} bytes"
+        return reply({"error": "too_long", "message": message}, status=status)
+    return reply({"error": "malformed", "message": "this is no HTTP request"}, status=status)
 
 
 def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

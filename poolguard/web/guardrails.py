@@ -63,6 +63,8 @@ class Incoming:
     """Without parameters, in lower case; empty for none."""
     has_body: bool
     authorization: str | None
+    exists: bool = True
+    """There is a handler for it; else it changes nothing, and is answered 404 or 405."""
 
 
 def check(request: Incoming, names: OwnNames, admin_token: str) -> None:
@@ -74,6 +76,8 @@ def check(request: Incoming, names: OwnNames, admin_token: str) -> None:
     if request.method in SAFE_METHODS:
         return  # a foreign page may send these, and can't read the answer
     _check_origin(request)
+    if not request.exists:
+        return
     if request.content_type != JSON and (request.has_body or request.method != "DELETE"):
         raise NotJson(
             "a request that changes something must be JSON",
@@ -137,6 +141,7 @@ def _incoming(request: web.Request) -> Incoming:
         content_type=request.content_type.lower() if hdrs.CONTENT_TYPE in request.headers else "",
         has_body=request.body_exists,
         authorization=request.headers.get(hdrs.AUTHORIZATION),
+        exists=request.match_info.http_exception is None,
     )
 
 

@@ -13,7 +13,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from poolguard.core.clock import Clock
 from poolguard.core.errors import SettingsError
-from poolguard.web.connection import Connection
+from poolguard.web.connection import Connection, Speaker
+from poolguard.web.errors import HEADER_BYTES
 from poolguard.web.shortcut import Shortcut
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,6 @@ _http_log = logging.getLogger(f"{__name__}.http")
 MAX_CONNECTIONS: Final = 1000
 IDLE_SECONDS: Final = 75.0
 """A connection on which no whole request came for so long is closed. Longer than proxies keep theirs."""
-HEADER_BYTES: Final = 8190
 STOP_SECONDS: Final = 1.0
 """What stop() gives to requests that still run."""
 
@@ -134,9 +134,10 @@ class WebServer:
         assert server is not None, f"{self.name} takes a connection before its start"
         if len(server.connections) >= self._max_connections:
             return _Refusal()
+        loop = asyncio.get_running_loop()
         if self._shortcut is None:
-            return server()
-        return Connection(server, self._shortcut, loop=asyncio.get_running_loop(), **self._limits)
+            return Speaker(server, loop=loop, **self._limits)
+        return Connection(server, self._shortcut, loop=loop, **self._limits)
 
     def _counted(self) -> Middleware:
         @web.middleware

@@ -1,5 +1,6 @@
 """What is known of locks now: written by the observer, read by guard, metrics and web. Pure; one door, `publish`."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -53,6 +54,8 @@ class LockState:
         """Our transactions at the root of a tree."""
         self.blocked: Mapping[TransactionId, Wait] = {}
         """Our transactions that wait for a lock."""
+        self._tree_of_waiter: Mapping[TransactionId, int] = {}
+        """Of those, the worst tree in which each stands."""
         self.failures_total = 0
         """Times that the graph could not be read."""
         self.collect_seconds: Final = Histogram(WAIT_BOUNDS)
@@ -74,6 +77,12 @@ class LockState:
             for branch in tree.branches
             if branch.backend is not None and branch.backend.transaction is not None
         }
+        self._tree_of_waiter = {
+            branch.backend.transaction: number
+            for number, tree in reversed(list(enumerate(graph.trees)))
+            for branch in tree.branches
+            if branch.backend is not None and branch.backend.transaction is not None
+        }
 
     def tree_of(self, root: TransactionId) -> Tree | None:
         """Who waits because of *root*, a transaction of ours; None while nobody is known to."""
@@ -83,6 +92,14 @@ class LockState:
         """The tree in which most of *waiting* stand, transactions of ours; None if none of them stands in any."""
         counts = [sum(_is(branch.backend, waiting) for branch in tree.branches) for tree in self.graph.trees]
         return self.graph.trees[counts.index(max(counts))] if any(counts) else None
+
+    def root_behind(self, ours: Collection[TransactionId]) -> Tree | None:
+        """The tree in which most of *ours* wait; None if most of them do not wait in one. Asked for each refusal."""
+        counts = Counter(self._tree_of_waiter[one] for one in ours if one in self._tree_of_waiter)
+        for number, waiting in counts.most_common(1):
+            if 2 * waiting > len(ours):
+                return self.graph.trees[number]
+        return None
 
 
 def _is(backend: Backend | None, ours: Collection[TransactionId]) -> bool:

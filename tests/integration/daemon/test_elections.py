@@ -64,6 +64,36 @@ def test_a_session_that_is_bound_to_a_lease_lives_as_long_as_it_is_held(run: Run
     assert daemon.metric("poolguard_clients_refused_total", reason="not_leader") == 1
 
 
+def test_a_replication_connection_ends_with_its_lease_too(run: Run, settings: dict[str, Any]) -> None:
+    """And what it runs is cancelled: closing alone would leave a statement to its end."""
+    daemon = run(settings)
+    replicating = (
+        daemon.conninfo("app") + " replication=database options='-c poolguard.lease=sched' application_name=slot"
+    )
+    with pytest.raises(psycopg.OperationalError, match="not held through this poolguard"):
+        psycopg.connect(replicating)
+    campaign(daemon, "pod-1")
+    with psycopg.connect(replicating, autocommit=True, cursor_factory=psycopg.ClientCursor) as bound:
+        backend = bound.execute("SELECT pg_backend_pid()").fetchone()
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                bound.execute("SELECT pg_sleep(60)")
+            except psycopg.Error as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        with daemon.connect(autocommit=True) as free:
+            runs = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
+            eventually(lambda: free.execute(runs, backend).fetchone() == (1,))
+            assert daemon.ask("POST", "/v1/elections/sched/step-down", {"holdOffSeconds": 60}).status == 200
+            thread.join(timeout=10)
+            assert failures
+            eventually(lambda: free.execute(runs, backend).fetchone() == (0,))
+
+
 def test_a_poolguard_that_is_told_to_stop_resigns_first(run: Run, settings: dict[str, Any]) -> None:
     """Its transactions may take their time: another one leads meanwhile."""
     first, second = run(settings), run(settings)
@@ -102,7 +132,7 @@ def test_readyz_tells_when_postgresql_no_longer_answers_the_leases(
 
 
 def test_the_old_electors_interface_names_this_host_once_it_leads(run: Run, settings: dict[str, Any]) -> None:
-    settings["leases"] = {"elector": {"election": "old", "port": 0}}
+    settings["leases"] = {"elector": {"election": "shop.example/old", "port": 0}}
     daemon = run(settings)
     port = next(line["port"] for line in daemon.logged("listening for HTTP") if line["listener"] == "elector")
 
@@ -113,4 +143,4 @@ def test_the_old_electors_interface_names_this_host_once_it_leads(run: Run, sett
     eventually(leads)
     with Web(port) as web:
         assert web.ask("GET", "/").json["name"] == socket.gethostname()
-    assert daemon.ask("GET", "/leader/old").status == 200
+    assert daemon.ask("GET", "/leader/shop.example/old").status == 200

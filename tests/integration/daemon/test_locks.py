@@ -57,7 +57,10 @@ def test_a_wait_in_vain_behind_a_lock_names_who_has_it(run: Run, settings: dict[
         root.execute(update(1))
         stuck = [threads.submit(run_once, daemon.conninfo("app"), update(1)) for _ in range(2)]
         eventually(lambda: daemon.get("/v1/locks")["waiters"] == 2, within=15)
-        assert isinstance(run_once(daemon.conninfo("app"), "SELECT 1"), errors.TooManyConnections)
+        refused = run_once(daemon.conninfo("app"), "SELECT 1")
+        assert isinstance(refused, errors.TooManyConnections)
+        pid = root.info.backend_pid
+        assert f'; most of them wait for locks behind pid {pid} ("lunch", user' in str(refused)
         root.rollback()
         assert [one.result(10) for one in stuck] == [None, None]
     (incident,) = daemon.get("/v1/incidents?outcome=timeout")["incidents"]

@@ -6,9 +6,11 @@ from typing import cast
 
 import pytest
 
-from poolguard.core.errors import NotSupported, ShuttingDown
+from poolguard.aio.tasks import TaskOwner
+from poolguard.core.errors import NotLeader, NotSupported, ShuttingDown
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import SessionEntry
+from poolguard.relay.bound import Bound, no_leases
 from poolguard.relay.passages import Passages
 from poolguard.settings.model import Pool
 from poolguard.upstream.link import Link
@@ -20,17 +22,23 @@ def nowhere(pool: Pool) -> Target:
     raise AssertionError(f"{pool}: nothing is to be opened")
 
 
+def no_failure(name: str, error: BaseException) -> None:
+    raise AssertionError(f"{name}: {error}")
+
+
 class Two:
     """A client and its server, greeted."""
 
-    def __init__(self, *, minor: int = 0, early: bytes = b"") -> None:
+    def __init__(self, *, minor: int = 0, early: bytes = b"", lease: str = "") -> None:
         self.ledger = Ledger()
-        self.passages = Passages(self.ledger, nowhere, lambda: 4)
+        self.held = {"sched"}
+        self.bound = Bound(self.held.__contains__)
+        self.passages = Passages(self.ledger, self.bound, TaskOwner(no_failure), nowhere, lambda: 4)
         self.client, self.server = FakeTransport(), FakeTransport()
         self.server.paused = True
         self.entry: SessionEntry = self.ledger.open_session(client_address="unix", now=0.0)
         link = SimpleNamespace(transport=self.server, parameters={"TimeZone": "UTC"}, backend_pid=7)
-        self.passages.begin(self.client, cast("Link", link), self.entry, minor=minor, early=early)
+        self.passages.begin(self.client, cast("Link", link), self.entry, minor=minor, early=early, lease=lease)
 
 
 async def test_the_client_is_greeted_and_what_it_said_early_goes_on() -> None:
@@ -93,7 +101,29 @@ async def test_after_the_end_nobody_begins() -> None:
     assert server.aborted
 
 
+async def test_a_lease_must_be_held_when_it_is_opened_and_still_when_it_begins() -> None:
+    two = Two()
+    with pytest.raises(NotLeader):
+        await two.passages.open(Pool(), "true", {}, "other")
+    server, entry = FakeTransport(), two.ledger.open_session(client_address="unix", now=0.0)
+    server.protocol = asyncio.Protocol()
+    link = cast("Link", SimpleNamespace(transport=server, parameters={}, backend_pid=7))
+    with pytest.raises(NotLeader):
+        two.passages.begin(FakeTransport(), link, entry, minor=0, early=b"", lease="other")
+    assert server.aborted
+    assert entry.session_id not in two.passages
+    assert not two.bound.to("other")
+
+
+async def test_whose_lease_ends_is_bound_to_nothing_afterwards() -> None:
+    two = Two(lease="sched")
+    assert two.bound.to("sched") == [two.entry.session_id]
+    two.client.close()
+    await asyncio.sleep(0)
+    assert not two.bound.to("sched")
+
+
 async def test_none_are_taken_where_the_limit_is_0() -> None:
-    passages = Passages(Ledger(), nowhere, lambda: 0)
+    passages = Passages(Ledger(), Bound(no_leases), TaskOwner(no_failure), nowhere, lambda: 0)
     with pytest.raises(NotSupported, match="max_replication is 0"):
         await passages.open(Pool(), "true", {})

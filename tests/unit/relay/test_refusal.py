@@ -8,7 +8,7 @@ from poolguard.core.errors import PoolExhausted, UpstreamUnavailable
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.facts import Transaction
 from poolguard.pool.state import Refusal
-from poolguard.relay.refusal import NAMED_HOLDERS, STATEMENT_LENGTH, describe, exhausted
+from poolguard.relay.refusal import NAMED_HOLDERS, ROOT_LENGTH, STATEMENT_LENGTH, describe, exhausted
 from poolguard.wire.fingerprint import fingerprint
 from tests.support.snapshots import holder
 
@@ -21,7 +21,9 @@ def held(**changes: object) -> Transaction:
     return replace(ledger.transactions(NOW)[0], **changes)  # type: ignore[arg-type] # any field
 
 
-def told(*holders: Transaction, reason: Refusal = Refusal.TIMEOUT, down: bool = False) -> PoolExhausted:
+def told(
+    *holders: Transaction, reason: Refusal = Refusal.TIMEOUT, down: bool = False, lock_root: str = ""
+) -> PoolExhausted:
     return exhausted(
         "app",
         reason,
@@ -30,6 +32,7 @@ def told(*holders: Transaction, reason: Refusal = Refusal.TIMEOUT, down: bool = 
         waiting=3,
         holders=holders,
         upstream_error=UpstreamUnavailable("connection refused") if down else None,
+        lock_root=lock_root,
     )
 
 
@@ -49,6 +52,14 @@ def test_a_holder_is_named_with_application_address_state_age_and_fingerprint() 
     text = describe(held())
     for fact in ("shop", "127.0.0.1:40000", "4711", "idle in transaction", "for 5.0s", "held for 10.0s", "users"):
         assert fact in text
+
+
+def test_who_is_at_the_root_of_the_locks_that_holders_wait_for_is_said_last() -> None:
+    plain = told(held()).message
+    assert told(held(), lock_root='pid 7 ("psql")').message == (
+        f'{plain}; most of them wait for locks behind pid 7 ("psql")'
+    )
+    assert len(told(held(), lock_root="x" * 9999).message) < len(plain) + ROOT_LENGTH + 50
 
 
 def test_no_literal_survives() -> None:

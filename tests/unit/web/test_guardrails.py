@@ -44,6 +44,23 @@ def test_what_a_foreign_form_can_send_changes_nothing(content_type: str) -> None
         check(replace(ACT, content_type=content_type), NAMES, "")
 
 
+def test_what_has_no_handler_need_not_be_json_but_must_still_come_from_us() -> None:
+    nowhere = replace(ACT, content_type="", exists=False)
+    check(nowhere, NAMES, "token")
+    with pytest.raises(ForeignPage):
+        check(replace(nowhere, origin="https://evil.example"), NAMES, "")
+
+
+@pytest.mark.parametrize("token", ["", "secret"])
+@pytest.mark.parametrize(("method", "path", "status"), [("PATCH", "/v1/pools", 405), ("POST", "/v1/nothing", 404)])
+async def test_a_method_that_a_path_has_not_is_told_before_its_type(
+    method: str, path: str, status: int, token: str
+) -> None:
+    async with Control(admin_token=token).client() as http:
+        answer = await http.request(method, path)
+        assert answer.status == status, await answer.text()
+
+
 def test_a_delete_with_a_body_must_be_json() -> None:
     with pytest.raises(NotJson):
         check(replace(RELEASE, has_body=True), NAMES, "")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import ClientSession, web
 from poolguard.aio.clock import SystemClock
 from poolguard.core.errors import SettingsError
 from poolguard.web.server import WebServer
+from poolguard.web.shortcut import Shortcut
 
 
 def app(handler: object = None) -> web.Application:
@@ -86,9 +88,27 @@ async def test_a_header_above_the_limit_is_refused_and_what_it_held_is_not_logge
         answer = await exchange(listener.port, request)
     await listener.stop()
 
-    assert answer.startswith(b"HTTP/1.0 400 ")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 400 ")
+    assert json.loads(body)["error"] == "too_long"
+    assert b"hunter2" not in answer
     assert "malformed HTTP request" in caplog.messages
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("line", [b"GET /" + b"x" * 9000 + b" HTTP/1.1", b"HELLO"], ids=["too long", "no HTTP"])
+@pytest.mark.parametrize("shortcut", [None, lambda _: None], ids=["metrics", "control"])
+async def test_what_is_no_request_is_answered_in_json_too(line: bytes, shortcut: Shortcut | None) -> None:
+    listener = WebServer("any", app, SystemClock(), host="127.0.0.1", port=0, shortcut=shortcut)
+    await listener.start()
+    answer = await exchange(listener.port, line + b"\r\nHost: a\r\n\r\n")
+    await listener.stop()
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 400 ")
+    assert b"Content-Type: application/json" in head
+    assert json.loads(body)["error"] in {"too_long", "malformed"}
+    assert b"xxx" not in body
 
 
 async def test_what_is_not_http_makes_no_noise(caplog: pytest.LogCaptureFixture) -> None:

@@ -43,3 +43,14 @@ def test_a_tree_is_found_by_its_root_and_by_those_who_wait_in_it() -> None:
     assert behind.root.pid == 9, "more of them wait there"
     assert state.tree_behind({OURS}) is None, "a root waits for nobody"
     assert LockState().tree_behind({OURS}) is None
+
+
+def test_most_of_a_pools_holders_wait_in_one_tree_or_none_is_named() -> None:
+    state, idle = LockState(), TransactionId(SessionId(9), 1)
+    graph = graph_of([wait(2, 1)], backend(1, "idle in transaction"), backend(2, transaction=THEIRS))
+    state.publish(graph, 1.0)
+    assert state.root_behind([THEIRS]) is graph.trees[0]
+    assert state.root_behind([THEIRS, idle]) is None, "half is not most"
+    assert state.root_behind([]) is None
+    state.publish(LockGraph(), 2.0)
+    assert state.root_behind([THEIRS]) is None
