@@ -2,15 +2,14 @@
 
 A client need not wait for CopyInResponse: data, their end and any number of Syncs may have been sent by then. Those
 Syncs that stand before the data's end, or before a message that has no place in COPY and so ends it with an error,
-are in COPY. The first behind an Execute always is, for no data can stand before it that could be bad. Of the others
-PostgreSQL ignores those that come before the data's first error, and answers the rest; which those are the client's
-bytes alone don't tell.
+are in COPY. PostgreSQL ignores those that stand before all data. Of the others it ignores those that come before the
+data's first error, and answers the rest; which those are the client's bytes alone don't tell.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from poolguard.relay.pipe import BATCH, COPY_END, PASS, SYNC, is_query
+from poolguard.relay.pipe import BATCH, COPY_DATA, COPY_END, PASS, RESETTING, SYNC, is_query
 from poolguard.relay.replies import Reply
 
 
@@ -23,21 +22,28 @@ class InCopy(NamedTuple):
     """The data's end was sent already."""
     synced: bool
     """A ReadyForQuery will come without another word from the client's side."""
-    doubtful: int
-    """Syncs that it may answer, if the data are not good."""
+    doubtful: bool
+    """It may answer Syncs, if the data are not good."""
+    postponed: bool = False
+    """A RESETTING stood behind a Sync that is ignored, and is left out of what is owed."""
 
 
 def in_copy(replies: Sequence[int | Reply]) -> InCopy:
     """What is owed, of *replies*, by a server that wants COPY data for the first of them."""
     if not replies:
-        return InCopy([], ended=False, synced=True, doubtful=0)
+        return InCopy([], ended=False, synced=True, doubtful=False)
     head, *rest = replies
     simple = is_query(head)
     owed = [PASS if head is BATCH else head]
-    ignored, ended = int(head is BATCH), False
+    data, doubtful, ignores, ended, postponed = False, False, head is BATCH, False, False
     for place, reply in enumerate(rest):
         if reply is SYNC:
-            ignored += 1
+            doubtful |= data
+            ignores = True
+        elif reply is COPY_DATA:
+            data = True
+        elif reply is RESETTING and ignores:
+            postponed = True
         elif type(reply) is Reply and reply.local:
             owed.append(reply)  # PostgreSQL does not see what it answers
         else:
@@ -45,4 +51,4 @@ def in_copy(replies: Sequence[int | Reply]) -> InCopy:
             owed += rest[place + ended :]
             break
     synced = simple or any(reply is SYNC or reply is BATCH or is_query(reply) for reply in owed[1:])
-    return InCopy(owed, ended, synced, ignored if simple else max(0, ignored - 1))
+    return InCopy(owed, ended, synced, doubtful, postponed)

@@ -72,7 +72,20 @@ class Following(SessionState):
         self.resetting, self.due = self.due, None
         return True
 
+    def reset_waits(self, *, postponed: bool) -> None:
+        """COPY comes first: its data go on. *postponed*: the Sync behind the RESET was ignored, another will follow."""
+        if postponed:
+            self.due, self.resetting = self.resetting, None
+        # Later: the server's replies are being read at this moment.
+        asyncio.get_running_loop().call_soon(self._copy_goes_on)
+
+    def _copy_goes_on(self) -> None:
+        if self.copying:
+            self.go_on()
+
     def _reset_skipped(self, also: Callable[[], object] | None) -> None:
+        if self.resetting is not None and self.resetting.in_batch:
+            self.due = self.resetting  # a DISCARD ALL before it may have been executed
         self.resetting = None
         if also is not None:
             also()
@@ -113,6 +126,10 @@ class Following(SessionState):
         """An error: if it is the RESET's own, or that of a statement beside it, nothing was reset."""
         if self.resetting is not None and self._near_its_end():
             self.resetting.failed = True
+            if self.held is None:  # it was in COPY; what follows waits again
+                self.held, self.gate = b"", self.hold
+        elif self.due is not None and self.due.discarded:
+            self.due.failed = True
 
     def parameter_given(self, name: str, value: str) -> None:
         """See pipe.Guest."""

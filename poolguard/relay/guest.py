@@ -16,8 +16,8 @@ class Guest(Protocol):
         """Everything owed has come; *status* is the last ReadyForQuery's."""
         ...
 
-    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
-        """PostgreSQL wants COPY data. *ended*, *synced*: see copying.InCopy."""
+    def copy_in_started(self, *, ended: bool, synced: bool, postponed: bool) -> None:
+        """PostgreSQL wants COPY data. *ended*, *synced*, *postponed*: see copying.InCopy."""
         ...
 
     def tangled(self) -> None:

@@ -50,7 +50,7 @@ class Nobody:
     def settled(self, status: int, now: float) -> None:
         """Nothing was owed."""
 
-    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
+    def copy_in_started(self, *, ended: bool, synced: bool, postponed: bool) -> None:
         """Nothing was asked."""
 
     def tangled(self) -> None:
@@ -108,7 +108,7 @@ class Janitor(Nobody):
         """All has come."""
         self._over.set()
 
-    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
+    def copy_in_started(self, *, ended: bool, synced: bool, postponed: bool) -> None:
         """A COPY that nobody will feed."""
         if not ended:
             self._server.write(messages.copy_fail("the client has gone"))

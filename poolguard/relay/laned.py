@@ -197,9 +197,9 @@ class LanedSession(Session):
         if self.server is not None and self.server.skipping:
             self._say_what_is_behind()
 
-    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
+    def copy_in_started(self, *, ended: bool, synced: bool, postponed: bool) -> None:
         """See Session."""
-        super().copy_in_started(ended=ended, synced=synced)
+        super().copy_in_started(ended=ended, synced=synced, postponed=postponed)
         self._say_what_is_behind()
 
     def _say_what_is_behind(self) -> None:

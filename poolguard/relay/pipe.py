@@ -2,19 +2,18 @@
 
 This module breaks two rules of the house on purpose. It returns no effects and builds no objects per message: it
 looks at tag and length, forwards the bytes that it was given, and changes ledger and books in place. And it writes
-to sockets directly (`os.write`) while the transport's own buffer is empty. What that bought is measured by
-`make bench`; docs/bench.md has the numbers.
+to sockets directly (`os.write`) while the transport's own buffer is empty. docs/bench.md says what that bought.
 
-What it keeps: every message is walked by its header, exactly (a row may end in bytes that look like
-ReadyForQuery); a client's message is forwarded whole or not at all; a server is given back only when every reply
-that it owes has come and the last ReadyForQuery said `I` (PostgreSQL docs, 55.2.3).
+What it keeps: every message is walked by its header, exactly (a row may end in bytes that look like ReadyForQuery);
+a client's message is forwarded whole or not at all; a server is given back only when every reply that it owes has
+come and the last ReadyForQuery said `I` (PostgreSQL docs, 55.2.3).
 
 `ServerPipe.replies` is what the server owes, in order. A simple Query owes SIMPLE (everything up to
 ReadyForQuery), a query of our own SWALLOW. In the extended protocol a batch that came with its Sync, and in which
 nothing was changed, owes BATCH, which is read like SIMPLE. Otherwise each of Parse, Bind, Describe, Execute and
 Close owes one completion (PASS, or a Reply that says what else is to be done with it), and Sync owes SYNC. After an
-error PostgreSQL discards everything up to Sync, and so do the replies. COPY_END owes nothing: it marks where the end
-of COPY data was sent before PostgreSQL had asked for any; without a COPY in front of it PostgreSQL drops it, too.
+error PostgreSQL discards everything up to Sync, and so do the replies. COPY_DATA and COPY_END owe nothing: they mark
+where COPY data, and their end, were sent before PostgreSQL had asked; without a COPY before them it drops them, too.
 A simple Query each of whose completions matters owes a Reply with `on_tag`, and up to its ReadyForQuery that alone.
 
 What PostgreSQL says goes on as it came, but for two things that only poolguard can know: an error that names one of
@@ -38,9 +37,10 @@ SWALLOW: Final = 2
 SYNC: Final = 3
 PASS: Final = 4
 BATCH: Final = 5
-COPY_END: Final = 6
-RESETTING: Final = 7
+RESETTING: Final = 6
 """No reply of its own: the ReadyForQuery before it is kept back, until the guest has its own values again."""
+COPY_END: Final = 7  # this and all above it are marks
+COPY_DATA: Final = 8
 
 IDLE, IN_TRANSACTION, FAILED = b"ITE"
 """ReadyForQuery's status byte."""
@@ -242,7 +242,7 @@ class ServerPipe(Writer):
                 if end > size:
                     break
                 continue
-            if owed is COPY_END or (type(owed) is Reply and owed.local):
+            if owed.local if type(owed) is Reply else owed >= COPY_END:
                 out.append(data[start:position])
                 start = position
                 out += self.local_replies()
@@ -306,7 +306,7 @@ class ServerPipe(Writer):
                     start = end
             position = end
 
-        if replies and (replies[0] is COPY_END or (type(replies[0]) is Reply and replies[0].local)):
+        if replies and (replies[0].local if type(replies[0]) is Reply else replies[0] >= COPY_END):
             out.append(data[start:position])
             start = position
             out += self.local_replies()
@@ -366,7 +366,7 @@ class ServerPipe(Writer):
             if type(head) is Reply and head.local:
                 ours.append(head.local if head.by_status is None else head.by_status[self.status])
                 head.completed()
-            elif head is not COPY_END:
+            elif type(head) is Reply or head < COPY_END:
                 break
             replies.popleft()
         return ours

@@ -1,12 +1,14 @@
 """What poolguard itself has to do with one of the replies that a server owes."""
 
 from collections.abc import Callable, Mapping
+from typing import final
 
 
 class NotYet(Exception):
     """The message at hand can't go on now: it and all behind it are held back. The subclass says why."""
 
 
+@final
 class Reply:
     """One completion in the extended protocol that is not simply passed on.
 

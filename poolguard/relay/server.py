@@ -87,8 +87,8 @@ class Server(ServerPipe):
         self.pool = pool
         self.counters = counters
         self.dies_at = float("inf")
-        self.doubtful = 0
-        """ReadyForQuerys that may come although nothing owes them; see `doubts`."""
+        self.doubtful = False
+        """ReadyForQuerys may come although nothing owes them; see `doubts`."""
         self.parameters = dict(link.parameters)
         self.applied: ParameterSet | None = parameters.NONE
         """What the last guest left; None: not known, so that the next one resets everything."""
@@ -186,13 +186,13 @@ class Server(ServerPipe):
         copy = in_copy(self.replies)
         self.replies.clear()
         self.replies.extend(copy.owed)
-        self.guest.copy_in_started(ended=copy.ended, synced=copy.synced)
+        self.guest.copy_in_started(ended=copy.ended, synced=copy.synced, postponed=copy.postponed)
         if copy.doubtful:
-            self.doubts(copy.doubtful)
+            self.doubts()
 
-    def doubts(self, syncs: int) -> None:
-        """So many were sent in COPY, behind data: PostgreSQL ignores them, or answers, if it met an error before."""
-        self.doubtful += syncs
+    def doubts(self) -> None:
+        """A Sync was sent in COPY, behind data: PostgreSQL ignores it, or answers it and what was sent behind it."""
+        self.doubtful = True
         self.dies_at = 0.0  # an answer that comes late must not meet another guest
         self.guest.tangled()
 
@@ -201,7 +201,6 @@ class Server(ServerPipe):
         if not self.doubtful:
             self.violated("ReadyForQuery that nothing asked for")
             return None
-        self.doubtful -= 1
         self.skipping = False
         self.guest.synced()
         return b""

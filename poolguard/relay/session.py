@@ -150,8 +150,10 @@ class Session(Rest):
         self.entry.began_at = monotonic()
         self.undo = (0, self.wanted)  # committed, or undone and reported
 
-    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
+    def copy_in_started(self, *, ended: bool, synced: bool, postponed: bool) -> None:
         """PostgreSQL wants COPY data; until it ends, Sync is not answered."""
+        if self.resetting is not None:
+            self.reset_waits(postponed=postponed)
         if not ended:
             self.copying += 1
         if not synced:

@@ -7,9 +7,9 @@ from poolguard.core.errors import ClientViolation
 from poolguard.ledger.entries import Phase
 from poolguard.relay import extended, forgetting, listening, unnamed
 from poolguard.relay.block import Block, BlockKind, begin_group
-from poolguard.relay.client_pipe import BEGUN, STARTED, STATEMENT_BYTES, check_length
+from poolguard.relay.client_pipe import BEGUN, STARTED, check_length
 from poolguard.relay.keeping import Keeping
-from poolguard.relay.pipe import BATCH, COPY_END, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
+from poolguard.relay.pipe import BATCH, COPY_DATA, COPY_END, IDLE, IN_TRANSACTION, PASS, SIMPLE, SYNC, length_at
 from poolguard.relay.replies import NotYet, Reply
 from poolguard.relay.server import Server
 from poolguard.relay.statements import name_and_rest
@@ -175,7 +175,7 @@ class Talk(Keeping):
         if tag == _QUERY:
             return self._query(server, data[position + 5 : end - 1])
         self._other(server, tag)
-        return None
+        return data[position:end] if self.resetting is not None and not self.copying else None
 
     def _sync(self, server: Server, owed: list[int | Reply]) -> bytes | None:
         """The end of a batch; what to send in its place, or None for Sync itself."""
@@ -183,7 +183,7 @@ class Talk(Keeping):
         if self.copying:
             replies.extend(owed)
             owed.clear()
-            server.doubts(1)  # PostgreSQL ignores it, unless the data sent before it are bad
+            server.doubts()  # PostgreSQL ignores it, unless the data sent before it are bad
             return None
         if owed and not self.unsynced and not server.skipping and owed.count(PASS) == len(owed):
             replies.append(BATCH)  # it came whole, and nothing of it was changed
@@ -216,17 +216,6 @@ class Talk(Keeping):
             if not replies and not self.unsynced:
                 self.settled(server.status, monotonic())
 
-    def note(self, sql: bytes) -> None:
-        """Write a statement into the ledger."""
-        entry = self.entry
-        if len(sql) > STATEMENT_BYTES:
-            sql = sql[:STATEMENT_BYTES]
-        entry.statement = sql
-        entry.recent.append(sql)
-        entry.statement_since = entry.phase_since = monotonic()
-        entry.statements += 1
-        entry.phase = _PHASE_ACTIVE
-
     def _query(self, server: Server, sql: bytes) -> bytes | None:
         """A simple Query for PostgreSQL; what to send in its place, or None for the Query itself."""
         if server.skipping:
@@ -247,7 +236,7 @@ class Talk(Keeping):
         if verdict is not PLAIN:
             return self._telling(server, sql, verdict)
         unnamed.owe_query(self, server)
-        return None
+        return messages.query(sql) if self.due is not None and self.resets(server) else None
 
     def ends_unsynced(self, server: Server) -> None:
         """A Query or FunctionCall in a batch without its Sync: its ReadyForQuery ends that, too."""
@@ -283,13 +272,18 @@ class Talk(Keeping):
             if not server.skipping:
                 if self.unsynced:
                     self.ends_unsynced(server)
-                server.replies.append(SIMPLE)
-        elif tag in _COPY_END:
+                server.replies.append(SIMPLE if self.due is None else Reply(on_tag=unnamed.heard))
+                if self.due is not None:
+                    self.resets(server)
+        elif tag in _COPY:
             if self.copying:
-                self.copying -= 1
+                self.copying -= tag in _COPY_END
             elif server.replies and not server.skipping:
-                server.replies.append(COPY_END)
-        elif tag not in _COPY and tag != _FLUSH:
+                if tag in _COPY_END:
+                    server.replies.append(COPY_END)
+                elif server.replies[-1] is not COPY_DATA:
+                    server.replies.append(COPY_DATA)
+        elif tag != _FLUSH:
             raise ClientViolation(f"message type {chr(tag)!r} is not one that a client sends")
 
     # What is answered here.

@@ -64,7 +64,7 @@ def drop(session: "Talk", server: "Server", query: Reply, *names: Hashable) -> R
 def owe_query(session: "Talk", server: "Server") -> None:
     """A Query goes to PostgreSQL, whose ReadyForQuery ends what was not synced, too."""
     if session.unsynced:
-        server.replies.append(drop(session, server, Reply(on_tag=_unheard)))
+        server.replies.append(drop(session, server, Reply(on_tag=heard)))
         session.ends_unsynced(server)
         session.batch += 1
     else:
@@ -72,8 +72,9 @@ def owe_query(session: "Talk", server: "Server") -> None:
         server.replies.append(SIMPLE)
 
 
-def _unheard(tag: bytes) -> bool:
-    del tag  # the client's own
+def heard(tag: bytes) -> bool:
+    """Nothing of a Query's reply is kept from the client."""
+    del tag
     return False
 
 

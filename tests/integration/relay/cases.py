@@ -278,6 +278,53 @@ COPY: Final[Mapping[str, Script]] = {
         ask(copy_data("x\n"), SYNC, COPY_DONE, SYNC, times=2),
         *sql("select count(*) from t"),
     ],
+    "C3 Sync behind bad data, with nothing before it, all in one write": [
+        ask(run("copy t from stdin"), copy_data("x\n"), copy_data("3\n"), SYNC, COPY_DONE, SYNC, times=2),
+        ask(
+            run("copy t from stdin"),
+            copy_data("x\n"),
+            SYNC,
+            copy_fail("no"),
+            run("insert into t values (8)"),
+            SYNC,
+            times=2,
+        ),
+        ask(
+            parse("copy t from stdin", "c"), bind(name="c"), execute(), copy_data("x\n"), SYNC, COPY_DONE, SYNC, times=2
+        ),
+        *sql("select a from t order by a"),
+    ],
+    "C3 what stands behind a Sync that bad data made PostgreSQL answer": [
+        ask(run("copy t from stdin"), copy_data("x\n"), SYNC, query("select 1"), bind(name="nobody"), SYNC, times=3),
+        *sql("select count(*) from t"),
+    ],
+    "C1 one of several Executes": [
+        ask(run("select 1"), run("copy t from stdin"), copy_data("10\n"), COPY_DONE, run("select 2"), SYNC),
+        ask(
+            run("copy t from stdin"),
+            copy_data("11\n"),
+            COPY_DONE,
+            run("copy t from stdin"),
+            copy_data("12\n"),
+            COPY_DONE,
+            SYNC,
+        ),
+        ask(
+            run("copy t from stdin"),
+            copy_data("13\n"),
+            COPY_DONE,
+            run("copy t from stdin"),
+            copy_data("x\n"),
+            SYNC,
+            COPY_DONE,
+            SYNC,
+            times=2,
+        ),
+        flushed(run("copy t from stdin"), FLUSH, last="G"),
+        flushed(copy_data("14\n"), COPY_DONE, run("copy t from stdin"), SYNC, last="G"),
+        ask(copy_data("15\n"), COPY_DONE, execute(), SYNC),
+        *sql("select a from t order by a"),
+    ],
     "C3 a message that has no place in COPY, behind bad data": [
         ask(run("copy t from stdin"), SYNC, copy_data("x\n"), query("select 1"), bind(), SYNC),
         *sql("select count(*) from t"),

@@ -4,11 +4,29 @@ from typing import Final
 
 import pytest
 
-from tests.integration.relay.differential import Masked, Neighbour, Script, ask, masked, sql
-from tests.integration.relay.raw import SYNC, TERMINATE, bind, connected, execute, parse, query, run
+from tests.integration.relay.differential import Masked, Neighbour, Script, ask, flushed, masked, sql
+from tests.integration.relay.raw import (
+    COPY_DONE,
+    FLUSH,
+    SYNC,
+    TERMINATE,
+    bind,
+    connected,
+    copy_data,
+    copy_fail,
+    execute,
+    function_call,
+    parse,
+    query,
+    run,
+)
 from tests.support.cluster import Database
 from tests.support.running import MODES, TRANSACTION, both_modes, running
 
+TABLE: Final = "create table if not exists public.copied (a int)"
+COPY: Final = "copy public.copied from stdin"
+REPEAT: Final = 1622
+"""The function of that name, by oid."""
 SHOW: Final = sql(
     "show timezone", "show application_name", "show client_encoding", "show datestyle", "show work_mem",
     "show search_path", "show statement_timeout",
@@ -77,6 +95,51 @@ SCRIPTS: Final[dict[str, Script]] = {
         ask(run("discard all"), run("select 1/0"), SYNC),
         *SHOW,
     ],
+    "T8 an error behind a DISCARD ALL in its batch": [
+        flushed(run("discard all"), run("select 1/0"), FLUSH, last="E"),
+        ask(SYNC),
+        *SHOW,
+        flushed(run("discard all"), FLUSH, last="C"),
+        flushed(run("select 1/0"), FLUSH, last="E"),
+        ask(SYNC),
+        *SHOW,
+    ],
+    "T8 X3 a DISCARD ALL in a batch that a Query or FunctionCall ends": [
+        ask(run("discard all"), query("select 1")),
+        *SHOW,
+        ask(run("discard all"), query("select 1/0"), SYNC, times=2),
+        *SHOW,
+        ask(run("discard all"), run("select 1/0"), query("select 1"), SYNC),
+        *SHOW,
+        ask(run("discard all"), function_call(REPEAT, b"abc", b"\0\0\0\2")),
+        *SHOW,
+        ask(run("discard all"), run("select 1/0"), function_call(REPEAT, b"abc", b"\0\0\0\2"), SYNC),
+        *SHOW,
+    ],
+    "T8 C1 COPY behind a DISCARD ALL in its batch": [
+        *(
+            step
+            for ending in (copy_data("1\n") + COPY_DONE, copy_data("x\n") + COPY_DONE, copy_fail("no"))
+            for step in (
+                flushed(run("discard all"), run(COPY), SYNC, last="G"),
+                ask(ending, SYNC),
+                *SHOW,
+                ask(run("discard all"), run(COPY), ending, SYNC),
+                ask(run("discard all"), run(COPY), SYNC, ending, SYNC),
+                *SHOW,
+            )
+        ),
+    ],
+    "T8 C1 COPY in one text with RESET ALL": [
+        flushed(query(f"reset all; {COPY}"), last="G"),
+        ask(copy_data("1\n"), COPY_DONE, query("show timezone"), times=2),
+        *SHOW,
+        ask(query(f"reset all; {COPY}; {COPY}"), (copy_data("1\n") + COPY_DONE) * 2, query("show work_mem"), times=2),
+        flushed(query(f"begin; reset all; commit; {COPY}"), last="G"),
+        ask(copy_data("x\n"), copy_data("1\n")),
+        ask(COPY_DONE, query("show timezone")),
+        *SHOW,
+    ],
     "T1 in a transaction": [
         *sql("set timezone = 'Asia/Tokyo'", "begin", "reset timezone", "show timezone", "rollback", "show timezone"),
         *sql("begin", "reset all", "show timezone", "show work_mem", "commit"),
@@ -110,6 +173,12 @@ SCRIPTS: Final[dict[str, Script]] = {
         *SHOW,
     ],
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(shared_database: Database) -> None:
+    with shared_database.connect() as connection:
+        connection.execute(TABLE)
 
 
 async def conversation(

@@ -46,7 +46,7 @@ class Guest:
     def settled(self, status: int, now: float) -> None:
         self.settlements.append(status)
 
-    def copy_in_started(self, *, ended: bool, synced: bool) -> None:
+    def copy_in_started(self, *, ended: bool, synced: bool, postponed: bool) -> None:
         pass
 
     def tangled(self) -> None:

@@ -52,7 +52,7 @@ async def test_a_server_that_may_answer_a_sync_late_serves_nobody_else(house: Ho
     await client.ask(query("BEGIN"))
     await client.ask(query("SELECT 1"))
     server = server_of(house)
-    server.doubts(1)
+    server.doubts()
     heard = len(client.heard)
     server.data_received(messages.READY[IDLE])
     assert client.heard[heard:] == messages.READY[IDLE]
