@@ -127,6 +127,10 @@ class IncidentBook:
         """The incident of that id, while it is kept."""
         return next((self._shown(incident) for incident in reversed(self._ring) if incident.id == incident_id), None)
 
+    def rules(self) -> set[str]:
+        """The names of all rules of which incidents are kept."""
+        return {incident.rule for incident in self._ring if incident.rule is not None}
+
     def find(
         self,
         *,

@@ -66,7 +66,7 @@ class Access:
             try:
                 await self._store.prepare()
             except (LeaseUnavailable, LeaseUnknown) as error:
-                told = " ".join(part for part in (error.message, error.detail, error.hint) if part)
+                told = ". ".join(part.rstrip(".") for part in (error.message, error.detail, error.hint) if part)
                 if told != self.last_error:
                     log.warning("leases can't be used yet", extra={"reason": told})
                 self.last_error = told

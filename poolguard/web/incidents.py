@@ -22,7 +22,8 @@ async def list_incidents(request: web.Request) -> web.Response:
     query = request.query
     only(query, ("pool", "rule", "action", "outcome", "application", "since", "limit", "offset"))
     limit, offset = page(query)
-    found = request.app[CONTROL].incidents.find(
+    incidents = request.app[CONTROL].incidents
+    found = incidents.find(
         pool=query.get("pool"),
         rule=choice(query, "rule", _rules(request)),
         action=choice(query, "action", list(Action)),
@@ -47,9 +48,11 @@ async def get_incident(request: web.Request) -> web.Response:
 
 
 def _rules(request: web.Request) -> list[str]:
+    """Of the settings in force, and those that a reload took away while their incidents are kept."""
     settings = request.app[CONTROL].settings.settings
     own = [rule.name for policy in settings.policies.values() for rule in policy.rules]
-    return [*LADDERS, *own, *(rule.name for rule in settings.foreign_blockers.rules)]
+    foreign = [rule.name for rule in settings.foreign_blockers.rules]
+    return [*LADDERS, *own, *foreign, *request.app[CONTROL].incidents.rules()]
 
 
 def _view(incident: Incident) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -30,12 +31,15 @@ def text(value: object, name: str, most: int) -> str:
 
 
 def only(query: Mapping[str, str], allowed: Collection[str]) -> None:
-    """Raise BadRequest if *query* has a parameter that is not *allowed*."""
+    """Raise BadRequest if *query* has a parameter that is not *allowed*, or one twice: only the first would count."""
     unknown = sorted(set(query) - set(allowed))
     if unknown:
         raise BadRequest(
             f"unknown parameter {unknown[0][:64]!r}", hint=f"There are: {', '.join(sorted(allowed)) or 'none'}."
         )
+    if len(query) > len(set(query)):
+        twice = next(name for name, times in Counter(given for given, _ in query.items()).items() if times > 1)
+        raise BadRequest(f"the parameter {twice!r} is given more than once", hint="Ask once for each value.")
 
 
 def page(query: Mapping[str, str]) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from poolguard.guard.history import Action
 from poolguard.guard.incidents import Incident, IncidentOutcome
 from poolguard.guard.judge import judge_case
 from poolguard.guard.locks.backends import Identity
-from poolguard.guard.locks.state import LockState
+from poolguard.guard.locks.state import LockState, Tier
 from poolguard.guard.plan import WINDOW_SECONDS, Carry, Deed, Note, Withhold, kills_left, plan
 from poolguard.guard.records import Records
 from poolguard.guard.report import noted_outcome
@@ -84,7 +84,7 @@ class ForeignWatch:
         self._records = Records()
         self._actions = Actions(_Hands(end, self._seen), clock, self._ended)
         self._done: deque[Deed] = deque()
-        self._tier_told = False
+        self._tier_told: Tier | None = None
         self._rules: Rules
         self.reconfigure(settings)
 
@@ -147,15 +147,15 @@ class ForeignWatch:
                     assert_never(step)
 
     def _can_tell(self) -> bool:
-        """Whether what is ours can be told from what is not; and say once what our role lacks."""
+        """Whether what is ours can be told from what is not; and say what our role lacks, once for each change."""
         tier = self._locks.tier
-        if not self._tier_told and (tier.pid_opaque or not (tier.sees_all and tier.may_signal)):
+        if tier != self._tier_told and (tier.pid_opaque or not (tier.sees_all and tier.may_signal)):
             log.warning(
                 "foreign_blockers has rules that can't be carried out in full: pid_opaque means that another pooler "
                 "stands in between, else GRANT pg_signal_backend and pg_read_all_stats to poolguard's role",
                 extra={"privilege_tier": tier.name, "sees_all": tier.sees_all, "pid_opaque": tier.pid_opaque},
             )
-        self._tier_told = True
+        self._tier_told = tier
         return not tier.pid_opaque
 
     def _verdicts(self, suspect: Suspect, now: float) -> list[Verdict]:
@@ -195,8 +195,17 @@ class ForeignWatch:
         if outcome in {Outcome.DONE, Outcome.FAILED}:
             self._done.append(Deed(self._clock.monotonic(), verdict.policy, "", order.action, verdict.rule))
         self._records.note(verdict, outcome, seen=order.seen, now=self._clock.monotonic())
+        # It is tried at each look, as a GRANT may come at any time; one incident for each would wash out all others.
+        again = outcome is Outcome.NO_PRIVILEGE and not self._records.withhold(
+            order.transaction, verdict.rule, verdict.action, seen=order.seen
+        )
         return self._record(
-            verdict, IncidentOutcome(outcome.value), incident_id=order.incident, at=order.at, seconds=seconds
+            verdict,
+            IncidentOutcome(outcome.value),
+            incident_id=order.incident,
+            at=order.at,
+            seconds=seconds,
+            tell=not again,
         )
 
     def _record(
@@ -208,6 +217,7 @@ class ForeignWatch:
         at: float | None = None,
         seconds: float = 0.0,
         spared_by: str | None = None,
+        tell: bool = True,
     ) -> Incident:
         transaction = verdict.transaction.id
         incident = incident_of(
@@ -223,6 +233,7 @@ class ForeignWatch:
             timeline=self._records.timeline(transaction),
         )
         self.counters.actions["", verdict.rule, verdict.action.value, outcome.value] += 1
-        self._book.record(incident)
-        self._records.add_to_timeline(transaction, incident)
+        if tell:
+            self._book.record(incident)
+            self._records.add_to_timeline(transaction, incident)
         return incident

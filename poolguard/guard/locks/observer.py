@@ -31,6 +31,8 @@ ANSWER_SECONDS: Final = 3.0
 CONFIRM_SECONDS: Final = 5.0
 """How long a backend may take to obey a signal: one that undoes a lot takes longer, and is tried again."""
 CONFIRM_PAUSE: Final = 0.05
+TIER_SECONDS: Final = 60.0
+"""How often it asks what its role has been granted: a GRANT tells nobody."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 REASON_CHARACTERS: Final = 300
@@ -66,6 +68,8 @@ class Observer:
         self._interval = interval
         self._then = then
         self._pace = Pace(interval)
+        self._tier_at = 0.0
+        """When the role's privileges were read (monotonic)."""
         self._task: asyncio.Task[None] | None = None
         self._connection: psycopg.AsyncConnection[DictRow] | None = None
         self.state: Final = state
@@ -105,6 +109,7 @@ class Observer:
                     await self._clock.sleep_until(self._clock.monotonic() + self._interval)
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await self.look()
+                        await self.look_at_tier()
                     if self._then is not None and self.state.graph.waiters:
                         await self._then()
             except (psycopg.Error, TimeoutError, OSError) as error:
@@ -130,18 +135,32 @@ class Observer:
             )
             for statement in queries.SESSION:
                 await self._connection.execute(statement.encode())
-            (row,) = await self._ask(queries.PRIVILEGES)
-        self.state.tier = Tier(
+            self.state.tier = await self._ask_tier(self._connection)
+        self.state.connected = True
+        self._log_tier("the observer is connected")
+
+    async def _ask_tier(self, connection: psycopg.AsyncConnection[DictRow]) -> Tier:
+        (row,) = await self._ask(queries.PRIVILEGES)
+        self._tier_at = self._clock.monotonic()
+        return Tier(
             server_version=row["version_text"],
             sees_all=row["superuser"] or row["sees_all"],
             may_signal=row["superuser"] or row["may_signal"],
-            pid_opaque=row["pid"] != self._connection.info.backend_pid,
+            pid_opaque=row["pid"] != connection.info.backend_pid,
         )
-        self.state.connected = True
-        log.info(
-            "the observer is connected",
-            extra={"privilege_tier": self.state.tier.name, "pid_opaque": self.state.tier.pid_opaque},
-        )
+
+    async def look_at_tier(self) -> None:
+        """Find out, each `TIER_SECONDS`, what our role has been granted or lost since. Raises psycopg.Error."""
+        if self._connection is None or self._clock.monotonic() - self._tier_at < TIER_SECONDS:
+            return
+        tier = await self._ask_tier(self._connection)
+        if tier != self.state.tier:
+            self.state.tier = tier
+            self._log_tier("what the observer may see and end has changed")
+
+    def _log_tier(self, message: str) -> None:
+        tier = self.state.tier
+        log.info(message, extra={"privilege_tier": tier.name, "pid_opaque": tier.pid_opaque})
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

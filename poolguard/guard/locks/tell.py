@@ -1,11 +1,13 @@
 """A lock graph for people and for programs. Pure: text with the root first, and values for JSON."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from poolguard.guard.incidents import iso_time
 from poolguard.guard.locks.backends import Backend, Node
 from poolguard.guard.locks.graph import Branch, LockGraph, Tree
+from poolguard.guard.locks.history import SeenTree
 from poolguard.guard.locks.roots import ADVICE, kind_of
 
 STATEMENT_CHARACTERS: Final = 120
@@ -43,6 +45,17 @@ def as_text(graph: LockGraph) -> str:
     for cycle in graph.cycles:
         lines.append(f"deadlock in formation: {', '.join(map(str, cycle))}. PostgreSQL ends it after deadlock_timeout.")
     return "\n".join(lines) + "\n"
+
+
+def history_text(seen: Sequence[SeenTree]) -> str:
+    """Trees that were seen, each behind the times of its first and last sight; the latest first."""
+    if not seen:
+        return "\nNobody was seen waiting for a lock since the start.\n"
+    parts = [
+        f"\n{iso_time(one.first_at)} to {iso_time(one.last_at)}, at its largest:\n" + "\n".join(_tree_lines(one.tree))
+        for one in seen
+    ]
+    return "\n".join(parts) + "\n"
 
 
 def root_in_words(tree: Tree) -> str:

@@ -304,7 +304,7 @@ async def test_without_postgresql_it_starts_all_the_same_and_gets_ready_later(
     manager = LeaseManager(store, Leases(), clock)
     await manager.start()
     ready = [manager.ready]
-    assert manager.last_error == "away connection refused"
+    assert manager.last_error == "away. connection refused"
     with pytest.raises(LeaseUnavailable) as caught:
         await manager.acquire(wish())
     assert caught.value.detail == "away connection refused"

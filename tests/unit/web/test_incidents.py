@@ -1,5 +1,7 @@
 """Incidents over HTTP, out of the guard's book."""
 
+from dataclasses import replace
+
 import pytest
 
 from poolguard.pool.state import Refusal
@@ -44,6 +46,24 @@ async def test_since_is_a_moment_with_its_zone() -> None:
 async def test_a_filter_that_is_not_understood_is_refused(query: str) -> None:
     async with Control().client() as client:
         assert (await client.get(f"/v1/incidents?{query}")).status == 400
+
+
+async def test_a_rule_that_a_reload_took_away_is_known_while_its_incidents_are() -> None:
+    control = Control()
+    async with control.client() as client:
+        assert (await client.get("/v1/incidents?rule=gone")).status == 400
+        (first,) = await starve(control, "app")
+        kept = control.book.get(first)
+        assert kept is not None
+        control.book.record(replace(kept, id="1", rule="gone"))
+        assert await ids(client, "rule=gone") == ["1"]
+
+
+async def test_a_filter_that_is_given_twice_is_refused_rather_than_read_once() -> None:
+    async with Control().client() as client:
+        answer = await client.get("/v1/incidents?pool=app&pool=jobs")
+        assert answer.status == 400
+        assert "'pool' is given more than once" in await answer.text()
 
 
 async def test_one_incident_is_found_by_its_id() -> None:

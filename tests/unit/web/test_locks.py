@@ -33,6 +33,24 @@ async def test_trees_that_are_over_come_when_they_are_asked_for() -> None:
     assert (seen["first_time"], seen["root"]["pid"]) == ("1970-01-01T00:01:00.000Z", 1)
 
 
+async def test_a_terminal_gets_what_is_over_too_when_it_asks() -> None:
+    control = blocked()
+    control.locks.publish(LockGraph(), 61.0)
+    async with control.client() as client:
+        drawn = await (await client.get("/v1/locks?format=text&history=true")).text()
+    assert drawn.startswith("Nobody waits for a lock.\n\n1970-01-01T00:01:00.000Z to 1970-01-01T00:01:00.000Z, at its")
+    assert 'pid 1 ("worker", client backend): idle in transaction' in drawn
+    assert drawn.endswith("\n")
+
+
+async def test_where_nobody_ever_waited_the_text_says_that_of_the_past() -> None:
+    control = Control()
+    control.locks.connected = True
+    async with control.client() as client:
+        drawn = await (await client.get("/v1/locks?format=text&history=true")).text()
+    assert drawn.splitlines() == ["Nobody waits for a lock.", "", "Nobody was seen waiting for a lock since the start."]
+
+
 async def test_a_terminal_gets_text() -> None:
     async with blocked().client() as client:
         by_parameter = await (await client.get("/v1/locks?format=text")).text()

@@ -1,6 +1,7 @@
 """The lock graph of a real PostgreSQL."""
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +12,14 @@ from poolguard.aio.clock import SystemClock
 from poolguard.core.ids import SessionId, TransactionId
 from poolguard.guard.locks import queries
 from poolguard.guard.locks.backends import Node
-from poolguard.guard.locks.observer import Observer
+from poolguard.guard.locks.observer import TIER_SECONDS, Observer
 from poolguard.guard.locks.roots import RootKind, kind_of
 from poolguard.guard.locks.state import LockState
 from poolguard.ledger.entries import SessionEntry
 from poolguard.ledger.facts import Transaction, transaction_facts
 from poolguard.ledger.hands import Outcome
 from tests.integration.guard.locks.crowd import UPDATE, Crowd, nobody, quietly, seen
+from tests.support.clock import ManualClock
 from tests.support.cluster import Database
 from tests.support.eventually import eventually_async
 
@@ -150,6 +152,28 @@ async def test_the_tier_says_what_was_granted(crowd: Crowd) -> None:
             await observer.stop()
     finally:
         await crowd.join("DROP ROLE seer", "DROP ROLE ender")
+
+
+async def test_what_is_granted_later_is_noticed_within_a_minute(crowd: Crowd, caplog: pytest.LogCaptureFixture) -> None:
+    await crowd.join("CREATE ROLE late LOGIN")
+    clock = ManualClock(1000.0)
+    dsn = psycopg.conninfo.make_conninfo(crowd.database.dsn, user="late")
+    observer = Observer(dsn, LockState(), clock=clock, transactions=nobody)
+    try:
+        await observer.connect()
+        await crowd.join("GRANT pg_signal_backend TO late")
+        await clock.advance(TIER_SECONDS - 1)
+        await observer.look_at_tier()
+        assert observer.state.tier.name == "own", "it need not ask all the time"
+        await clock.advance(1)
+        with caplog.at_level(logging.INFO):
+            await observer.look_at_tier()
+            await observer.look_at_tier()
+        assert observer.state.tier.name == "signals"
+        assert caplog.messages == ["what the observer may see and end has changed"]
+    finally:
+        await observer.stop()
+        await crowd.join("DROP ROLE late")
 
 
 async def identity_of(crowd: Crowd, pid: int) -> Any:

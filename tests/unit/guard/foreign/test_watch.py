@@ -192,6 +192,31 @@ async def test_without_the_privilege_the_outcome_says_so_and_the_advice_what_to_
     assert scene.watch.counters.actions["", "psql", "terminate", "no_privilege"] == 1
 
 
+async def test_without_the_privilege_it_is_tried_on_in_silence_until_that_is_granted() -> None:
+    scene = Scene(rule(then={"terminate": 5.0}))
+    scene.outcome = Outcome.NO_PRIVILEGE
+    for _ in range(20):
+        await scene.look(psql())
+        await scene.clock.advance(STEP)
+    assert scene.story() == [("terminate", "no_privilege")]
+    assert scene.watch.counters.actions["", "psql", "terminate", "no_privilege"] == len(scene.told) > 2
+    scene.outcome = Outcome.DONE
+    for _ in range(20):
+        await scene.look(psql())
+        await scene.clock.advance(STEP)
+    assert scene.story() == [("terminate", "no_privilege"), ("terminate", "done")]
+
+
+async def test_what_the_role_lacks_is_said_once_for_each_change(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(rule())
+    for sees_all in (False, False, True, True, False):
+        scene.locks.tier = Tier(server_version="18.0", sees_all=sees_all, may_signal=sees_all)
+        await scene.look(psql())
+    assert [record.message[:26] for record in caplog.records if "GRANT" in record.message] == [
+        "foreign_blockers has rules"
+    ] * 2
+
+
 async def test_who_has_moved_on_is_judged_anew_as_what_it_does_then() -> None:
     scene = Scene(rule(then={"terminate": 5.0}))
     scene.outcome = Outcome.VICTIM_MOVED
