@@ -17,7 +17,7 @@ from poolguard.core.errors import InvalidLease, SettingsError
 from poolguard.core.ids import TransactionId
 from poolguard.daemon.doors import make_door
 from poolguard.daemon.services import Services
-from poolguard.daemon.targets import Targets
+from poolguard.daemon.targets import Targets, password_for
 from poolguard.guard.book import IncidentBook
 from poolguard.guard.client_watch import ClientWatch
 from poolguard.guard.clients import key_of
@@ -73,6 +73,8 @@ class House:
         self.clock: Final[Clock] = SystemClock()
         self.environ: Final = environ
         self.targets = Targets(settings, environ)
+        self._home: Final = self.targets.default
+        """Where leases and the observer stay until a restart."""
         self.in_force: Final = SettingsInForce(
             settings=settings,
             hash=loaded.hash,
@@ -215,13 +217,17 @@ class House:
         if not settings.observer.enabled:
             return None
         return Observer(
-            self.targets.default.conninfo(),
+            self._home.conninfo(),
             self.locks,
             clock=self.clock,
             transactions=self.ledger.transactions,
             interval=settings.observer.interval,
             then=self._looked_at_locks,
+            password=self._password,
         )
+
+    def _password(self) -> str | None:
+        return password_for(self._home, self.targets.default)
 
     async def _looked_at_locks(self) -> None:
         if self.foreign is not None:
@@ -250,11 +256,13 @@ class House:
     def _make_leases(self, settings: Settings) -> LeaseManager | None:
         if not settings.leases.enabled:
             return None
-        conninfo = self.targets.default.conninfo()
-        store = LeaseStore(conninfo, settings.leases, self.clock)
+        conninfo = self._home.conninfo()
+        store = LeaseStore(conninfo, settings.leases, self.clock, self._password)
         if not settings.leases.listen:
             return LeaseManager(store, settings.leases, self.clock)
-        return LeaseManager(store, settings.leases, self.clock, lambda heard: Ear(conninfo, self.clock, heard))
+        return LeaseManager(
+            store, settings.leases, self.clock, lambda heard: Ear(conninfo, self.clock, heard, self._password)
+        )
 
     def _make_elector(self, settings: Settings) -> list[Service]:
         wanted = settings.leases.elector

@@ -88,12 +88,15 @@ class Reloader:
                 await self.reload(asked="file changed")
 
     def _state(self) -> list[tuple[str, int, int] | None]:
-        """Of the settings file, and of the certificate's files; those lie elsewhere, and are looked at every now and
-        then, but not watched."""
+        """Of the settings file, and of the certificate's and upstream passwords' files; those lie elsewhere, and are
+        looked at every now and then, but not watched."""
         if self._file is None:
             return []
-        tls = self._house.in_force.settings.listen.clients.tls
+        settings = self._house.in_force.settings
+        tls = settings.listen.clients.tls
         more = [] if tls is None else [tls.cert_file, tls.key_file, tls.ca_file]
+        more.append(settings.upstream.password_file)
+        more += [pool.upstream.password_file for pool in settings.pools.values() if pool.upstream is not None]
         return [_state_of(self._file), *(_state_of(Path(name)) for name in more if name is not None)]
 
     async def _looks(self, folder: Path) -> AsyncIterator[None]:
@@ -212,5 +215,8 @@ def _state_of(file: Path) -> tuple[str, int, int] | None:
 def _keeping(old: Settings, new: Settings) -> Settings:
     clients = replace(old.listen.clients, tls=new.listen.clients.tls)
     return replace(
-        new, listen=replace(old.listen, clients=clients), leases=replace(old.leases, default_ttl=new.leases.default_ttl)
+        new,
+        listen=replace(old.listen, clients=clients),
+        leases=replace(old.leases, default_ttl=new.leases.default_ttl),
+        observer=old.observer,
     )

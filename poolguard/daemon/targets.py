@@ -6,6 +6,13 @@ from poolguard.settings.model import Pool, Settings, Upstream
 from poolguard.upstream.target import Target, resolve_target
 
 
+def password_for(there: Target, latest: Target) -> str | None:
+    """The password for who stays with *there* although the settings say *latest* by now: a new one, unless that is
+    of another PostgreSQL."""
+    same = there.conninfo(password="") == latest.conninfo(password="")
+    return (latest if same else there).password
+
+
 class Targets:
     """The targets of one Settings."""
 

@@ -65,6 +65,10 @@ _TIMELINE: Final = "SELECT pg_walfile_name(pg_current_wal_lsn()) AS name"
 _MAX_TIMELINE: Final = MAX_TOKEN >> 32
 
 
+def as_given() -> None:
+    """The password that the conninfo holds, or none."""
+
+
 class LeaseConnection(psycopg.AsyncConnection[DictRow]):
     """A connection whose session is ready for lease statements."""
 
@@ -73,8 +77,14 @@ class LeaseConnection(psycopg.AsyncConnection[DictRow]):
 
     @classmethod
     async def connect(cls, conninfo: str = "", **kwargs: Any) -> Self:
-        """Connect in autocommit. Raises psycopg.Error, of which `on_refused` is told: a pool keeps it to itself."""
+        """Connect in autocommit, by the password that `password_now` gives: it may have been changed meanwhile.
+
+        Raises psycopg.Error, of which `on_refused` is told: a pool keeps it to itself.
+        """
         on_refused: Callable[[psycopg.Error], None] = kwargs.pop("on_refused", lambda _: None)
+        password = kwargs.pop("password_now", as_given)()
+        if password is not None:
+            kwargs["password"] = password
         # No prepared statements: a handful of statements a second gains nothing from them.
         try:
             return await super().connect(

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from poolguard.core.clock import Clock
-from poolguard.lease.connection import LeaseConnection, configure, parameters, told
+from poolguard.lease.connection import LeaseConnection, as_given, configure, parameters, told
 from poolguard.lease.schema import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,14 @@ _LISTEN: Final = sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL))
 class Ear:
     """Calls *heard* with a lease's name, or with None when anything may have been missed."""
 
-    def __init__(self, conninfo: str, clock: Clock, heard: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        clock: Clock,
+        heard: Callable[[str | None], None],
+        password: Callable[[], str | None] = as_given,
+    ) -> None:
+        self._password: Final = password
         self._conninfo: Final = parameters(conninfo)
         self._clock: Final = clock
         self._heard: Final = heard
@@ -37,7 +44,7 @@ class Ear:
         failures = 0
         while True:
             try:
-                async with await LeaseConnection.connect(self._conninfo) as connection:
+                async with await LeaseConnection.connect(self._conninfo, password_now=self._password) as connection:
                     await configure(connection)
                     await connection.execute(_LISTEN)
                     log.info("listening for releases of leases", extra={"backend": connection.info.backend_pid})

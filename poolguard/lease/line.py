@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from poolguard.lease.connection import Fault, LeaseConnection, configure, fault_of, parameters, told
+from poolguard.lease.connection import Fault, LeaseConnection, as_given, configure, fault_of, parameters, told
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ class AttemptTimeout(Exception):
 class Line:
     """Connections, and what is known of PostgreSQL at the other end."""
 
-    def __init__(self, conninfo: str, connections: int) -> None:
+    def __init__(self, conninfo: str, connections: int, password: Callable[[], str | None] = as_given) -> None:
         self._pool: Final = AsyncConnectionPool(
             parameters(conninfo),
             connection_class=LeaseConnection,
-            kwargs={"on_refused": self._refused},
+            kwargs={"on_refused": self._refused, "password_now": password},
             min_size=connections,
             max_size=connections,
             open=False,

@@ -10,7 +10,7 @@ import psycopg
 from poolguard.core.clock import Clock
 from poolguard.core.errors import LeaseUnavailable, LeaseUnknown
 from poolguard.lease import rules, statements
-from poolguard.lease.connection import Fault, LeaseConnection, fault_of, told
+from poolguard.lease.connection import Fault, LeaseConnection, as_given, fault_of, told
 from poolguard.lease.line import AttemptTimeout, Line, NoConnection
 from poolguard.lease.setup import PRINT_SCHEMA, Found, Setup
 from poolguard.lease.statements import Statements
@@ -137,15 +137,20 @@ class Store(Protocol):
 
 
 class LeaseStore:
-    """The Store on PostgreSQL. *conninfo* is a libpq URL or conninfo; raises SettingsError if it can't be read."""
+    """The Store on PostgreSQL. *conninfo* is a libpq URL or conninfo; raises SettingsError if it can't be read.
 
-    def __init__(self, conninfo: str, settings: Leases, clock: Clock) -> None:
+    *password* gives the one for the next connection; None: that of *conninfo*.
+    """
+
+    def __init__(
+        self, conninfo: str, settings: Leases, clock: Clock, password: Callable[[], str | None] = as_given
+    ) -> None:
         self._schema: Final = settings.schema
         self._grace: Final = settings.failover_grace
         self._sql: Final = Statements(settings.schema)
         self._setup: Final = Setup(settings, self._sql)
         self._clock: Final = clock
-        self._line: Final = Line(conninfo, settings.connections)
+        self._line: Final = Line(conninfo, settings.connections, password)
 
     @property
     def timeline(self) -> int:

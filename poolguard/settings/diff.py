@@ -92,7 +92,7 @@ class ReloadPlan:
         said += [f"pools.{name}: removed, drains" for name in self.pools_removed]
         said += [change.line() for change in self.changes]
         if self.leases_moved:
-            said.append("leases: stay on the old upstream until a restart")
+            said.append("leases and the lock graph: stay on the old upstream until a restart")
         return said or ["nothing changed"]
 
 

@@ -51,12 +51,17 @@ class Target:
     def __str__(self) -> str:
         return f"{self.user}@{','.join(map(str, self.endpoints))}/{self.database}"
 
+    @property
+    def password(self) -> str | None:
+        """The password, if there is one and it is the same everywhere."""
+        passwords = {endpoint.password for endpoint in self.endpoints} - {None}
+        return passwords.pop() if len(passwords) == 1 else None
+
     def conninfo(self, **overrides: str) -> str:
         """Say the same to libpq (psycopg), with *overrides*. Holds the password: not for logs."""
         keywords = dict(self.keywords)
-        passwords = {endpoint.password for endpoint in self.endpoints} - {None}
-        if len(passwords) == 1:
-            keywords["password"] = next(iter(passwords)) or ""
+        if self.password is not None:
+            keywords["password"] = self.password
         # libpq counts in whole seconds, for each host, and takes 1 as 2.
         keywords["connect_timeout"] = str(max(2, round(self.connect_timeout)))
         return write_conninfo(keywords | overrides)

@@ -61,7 +61,10 @@ class Observer:
         transactions: Callable[[float], Sequence[Transaction]],
         interval: float = 2.0,
         then: Callable[[], Awaitable[None]] | None = None,
+        password: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """*password* gives the one for the next connection; None: that of *dsn*."""
+        self._password = password
         self._dsn = dsn
         self._clock = clock
         self._transactions = transactions
@@ -126,6 +129,8 @@ class Observer:
     async def connect(self) -> None:
         """Open the connection and find out what our role may see. Raises psycopg.Error, TimeoutError."""
         given = {key: str(value) for key, value in conninfo.conninfo_to_dict(self._dsn).items() if value is not None}
+        if (password := self._password()) is not None:
+            given["password"] = password
         async with asyncio.timeout(2 * ANSWER_SECONDS):
             self._connection = await psycopg.AsyncConnection.connect(
                 conninfo.make_conninfo(**{**given, **_CONNECTION}),

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -155,6 +156,40 @@ def test_a_leak_in_a_pool_that_was_removed_still_ends_by_its_rules(run: Run, set
         eventually(lambda: daemon.get("/v1/sessions")["total"] == 0)
 
 
+def test_a_password_that_is_rotated_is_used_by_all_that_connect_from_then_on(
+    run: Run, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Also by leases and the observer, and without a SIGHUP: a Secret that is mounted sends none."""
+    secret = tmp_path / "password"
+    secret.write_text("old")
+    with EmbeddedPostgres(hba=("host all rotated all scram-sha-256",)) as other:
+        with psycopg.connect(other.create_database("shop"), autocommit=True) as admin:
+            admin.execute("CREATE ROLE rotated LOGIN PASSWORD 'old'")
+            admin.execute("GRANT CREATE ON DATABASE shop TO rotated")
+            url = f"postgresql://rotated@{other.host}:{other.port}/shop"
+            settings["upstream"] = {"url": url, "password_file": str(secret)}
+            settings["observer"] = {"interval": "1s"}
+            daemon = run(settings)
+            eventually(
+                lambda: daemon.metric("poolguard_lease_store_up") == daemon.metric("poolguard_observer_connected") == 1
+            )
+            admin.execute("ALTER ROLE rotated PASSWORD 'new'")
+            secret.write_text("new")
+            daemon.told("settings reloaded", within=20.0)
+            gone = {row[0] for row in admin.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'rotated'")}
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotated'")
+
+            def back() -> set[str]:
+                rows = admin.execute("SELECT pid, application_name FROM pg_stat_activity WHERE usename = 'rotated'")
+                return {name for pid, name in rows if pid not in gone}
+
+            eventually(lambda: {"poolguard-lease", "poolguard-observer"} <= back(), within=30.0)
+            with daemon.connect("app") as client:
+                assert client.execute("SELECT 1").fetchone() == (1,)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.exit_code() == 0
+
+
 def test_when_postgresql_moves_servers_are_replaced_and_no_client_sees_an_error(
     run: Run, settings: dict[str, Any], database: Database
 ) -> None:
@@ -166,7 +201,7 @@ def test_when_postgresql_moves_servers_are_replaced_and_no_client_sees_an_error(
             assert at_work.servers == {f"{database.port}/{database.name}"}
             settings["upstream"]["url"] = url
             daemon.write(settings)
-            assert "leases: stay on the old upstream until a restart" in reloaded(daemon)["changes"]
+            assert "leases and the lock graph: stay on the old upstream until a restart" in reloaded(daemon)["changes"]
             at_work.goes_on()
             eventually(lambda: at_work.servers == {f"{database.port}/{database.name}", f"{other.port}/moved"})
             assert holding.execute("SELECT current_database()").fetchone() == (database.name,)

@@ -1,7 +1,7 @@
 import pytest
 
 from poolguard.core.errors import SettingsError
-from poolguard.daemon.targets import Targets
+from poolguard.daemon.targets import Targets, password_for
 from poolguard.settings.model import Pool, Settings, Upstream
 
 MAIN = Upstream(url="postgresql://main@main.example/shop")
@@ -28,3 +28,16 @@ def test_an_upstream_that_can_not_be_used_is_told_at_once_also_that_of_one_pool(
         Targets(Settings(), {})
     with pytest.raises(SettingsError, match="scheme"):
         Targets(Settings(upstream=MAIN, pools={"app": Pool(upstream=Upstream(url="mysql://x"))}), {})
+
+
+@pytest.mark.parametrize(
+    ("latest", "password"),
+    [("main@main.example/shop", "new"), ("main@other.example/shop", "old"), ("me@main.example/shop", "old")],
+)
+def test_who_stays_where_it_is_gets_a_new_password_but_never_that_of_another_postgresql(
+    latest: str, password: str
+) -> None:
+    user, _, rest = latest.partition("@")
+    there = Targets(Settings(upstream=Upstream(url="postgresql://main:old@main.example/shop")), {}).default
+    moved = Targets(Settings(upstream=Upstream(url=f"postgresql://{user}:new@{rest}")), {}).default
+    assert password_for(there, moved) == password

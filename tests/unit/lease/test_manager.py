@@ -307,7 +307,7 @@ async def test_without_postgresql_it_starts_all_the_same_and_gets_ready_later(
     assert manager.last_error == "away. connection refused"
     with pytest.raises(LeaseUnavailable) as caught:
         await manager.acquire(wish())
-    assert caught.value.detail == "away connection refused"
+    assert caught.value.detail == "away. connection refused"
     await clock.advance(10.0)
     ready.append(manager.ready)
     assert ready == [False, True]

@@ -81,7 +81,7 @@ def test_another_upstream_drains_the_pools_that_use_it_and_leases_stay() -> None
     assert plan.leases_moved
     assert plan.lines() == [
         "upstream.url: none -> a secret (drains the pool)",
-        "leases: stay on the old upstream until a restart",
+        "leases and the lock graph: stay on the old upstream until a restart",
     ]
 
 
