@@ -24,7 +24,8 @@ SHORTEST: Final = 7
 """Bytes of the shortest Parse, Bind, Describe or Close: header, and two strings or a kind and a string."""
 
 _RESULT_CHANGED: Final = messages.error_response("0A000", "cached plan must not change result type")
-_EXITS: Final = frozenset((Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE_TRANSACTION))
+_EXITS: Final = (b"commit", b"end", b"rollback", b"abort", b"prepare transaction")
+"""What a failed transaction lets through; ROLLBACK TO a savepoint, too."""
 SURE_TO_FAIL: Final = messages.message(b"B", b"\0" + NOWHERE + b"\0" + bytes(6))
 """Bind of a statement that there never is."""
 
@@ -206,7 +207,8 @@ def _parse_again(session: "Talk", server: "Server", owed: Owed, name: bytes, sta
     """A name prepared twice without Close: PostgreSQL says what is wrong with the text, else 42P05 of our own name."""
     first, known = session.statements[name], server.known
 
-    lets_through = statement.verdict.kind in _EXITS or not statement.text.strip(b"; \t\r\n")
+    text = statement.text.strip(b"; \t\r\n")
+    lets_through = not text or text[:20].lower().startswith(_EXITS)
 
     def done() -> None:
         # There was no first: it was skipped because of an error that had not come yet.

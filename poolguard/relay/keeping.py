@@ -82,7 +82,7 @@ class Keeping(Learning):
         if verdict.strays:
             self.strayed = (self.entry.checkout, own_context())
         if verdict.restructures:
-            self.catalogue.forget()
+            self.around.on_restructured()
             self.restructured = self.afterwards = True
         if verdict.restarts:
             self.entry.began_at = monotonic()

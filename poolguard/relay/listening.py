@@ -122,6 +122,8 @@ def _from_backend(pid: int, message: bytes) -> bytes:
 
 def simple(session: "Talk", server: "Server", sql: bytes, verdict: Verdict) -> bytes | None:
     """What to send for a Query of LISTENs and UNLISTENs; None: as it stands. Raises Unready."""
+    if session.unsynced and any(begins for begins, _ in verdict.subscribes):
+        session.listens_itself = True  # what is taken back behind it would end what PostgreSQL 18 leaves open then
     listener = chosen(session, verdict)
     if listener is None:
         return None

@@ -1,7 +1,7 @@
 """What a pool's clients are greeted with, and which of their startup parameters PostgreSQL accepts."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from poolguard.core.errors import ClientViolation, PoolguardError
@@ -74,6 +74,12 @@ class Welcome(NamedTuple):
     """Its ParameterStatus."""
     reported: bytes
     """The same as messages."""
+
+
+def forget_statements(lobbies: Iterable["Lobby"]) -> None:
+    """Tables, views, types or functions change: pools of one database all see it, and which those are isn't asked."""
+    for lobby in lobbies:
+        lobby.catalogue.forget()
 
 
 class Lobby:

@@ -29,7 +29,7 @@ from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import Refused, RelayCounters
 from poolguard.relay.door import BACKLOG, Door, listen_tcp
 from poolguard.relay.listeners import Listeners
-from poolguard.relay.lobby import Lobby
+from poolguard.relay.lobby import Lobby, forget_statements
 from poolguard.relay.login import Login
 from poolguard.relay.opening import cancel, nobody_yet, open_for
 from poolguard.relay.parameters import ParameterSet
@@ -107,6 +107,7 @@ class Relay:
             on_starved=on_starved,
             on_error=on_error,
             on_closed=self._session_closed,
+            on_restructured=lambda: forget_statements(self._lobbies.values()),
             listener_of=self.listeners.of,
             shows_text=lambda: self.settings.privacy.statement_text,
             lock_root=lock_root,

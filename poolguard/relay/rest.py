@@ -28,7 +28,7 @@ class Rest(Waiting):
         if self.restructured:
             # Again: meanwhile others may have prepared what did not see it yet, or does although it was undone.
             self.restructured = False
-            self.catalogue.forget()
+            self.around.on_restructured()
         if self.began or self.spoilt:
             self.counters.tally.at_rest(self, self.entry.phase_since)
         if self.subscriber is not None:

@@ -41,6 +41,8 @@ class Surroundings:
     """Told of errors that have a culprit: the session, and the fields of the ErrorResponse."""
     on_closed: Callable[[Any], None]
     """Told of every session that ended."""
+    on_restructured: Callable[[], object]
+    """Told when a client changes what names mean in everybody's statements: before it is run, and when it is over."""
     unread: Unread[Any] = field(default_factory=Unread)
     """The sessions whose clients do not read."""
     listener_of: Callable[[Pool[Server]], Listener | None] = lambda _: None

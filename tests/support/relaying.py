@@ -257,6 +257,7 @@ class House:
             on_starved=lambda _entry, _waited, reason, holders: self.starved.append((reason, holders)),
             on_error=lambda _entry, fields: self.errors.append(dict(fields)),
             on_closed=lambda session: self.gone.append(session),
+            on_restructured=self.catalogue.forget,
         )
         self.gone: list[Session] = []
 

@@ -102,6 +102,12 @@ EXTENDED: Final[Mapping[str, Script]] = {
         ask(SYNC),
         *sql("rollback to a", "select count(*) from t", "commit"),
     ],
+    "X3 A1 LISTEN without Sync": [
+        flushed(run("select 1"), FLUSH, last="C"),
+        ask(query("listen y")),
+        ask(SYNC),
+        *sql("unlisten y"),
+    ],
     "X4 every Sync is answered": [
         ask(run("select 1"), SYNC, run("select 2"), SYNC, query("select 3"), run("select 4"), SYNC, times=4),
         ask(run("select 1/0"), SYNC, run("select 2"), SYNC, query("select 1/0"), query("select 3"), times=4),

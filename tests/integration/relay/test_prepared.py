@@ -7,6 +7,7 @@ from tests.integration.relay.differential import Neighbour
 from tests.integration.relay.raw import (
     SYNC,
     bind,
+    close_statement,
     command_tags,
     connected,
     describe_statement,
@@ -186,6 +187,26 @@ async def test_whose_path_is_another_than_when_it_prepared_learns_alone_that_col
             await three.ask(query("begin; select 1"))  # takes that server away
             assert rows(await one.ask(bind(name="s"), execute(), SYNC)) == [("1",)]
         assert relay.pool().pinned == 0
+
+
+async def test_what_a_client_of_one_pool_changes_is_prepared_anew_in_all(database: Database) -> None:
+    """P12: as where migrations have a pool of their own."""
+    pools = {name: PoolSettings(size=1) for name in (TRANSACTION, "migrations")}
+    async with (
+        running(database, pools) as relay,
+        connected(relay.port, TRANSACTION) as client,
+        connected(relay.port, TRANSACTION) as other,
+        connected(relay.port, "migrations") as migration,
+    ):
+        await migration.ask(query("create table t as select 1 as a"))
+        for one in (client, other):
+            assert rows(await one.ask(parse("select * from t", "s"), bind(name="s"), execute(), SYNC)) == [("1",)]
+        await other.ask(close_statement("s"), SYNC)
+        await migration.ask(query("alter table t add column b text default 'new'"))
+        renewed = await other.ask(parse("select * from t", "s"), bind(name="s"), execute(), SYNC)
+        assert rows(renewed) == [("1", "new")]
+        assert sqlstates(await client.ask(bind(name="s"), execute(), SYNC)) == ["0A000"]
+        assert rows(await client.ask(bind(name="s"), execute(), SYNC)) == [("1", "new")]
 
 
 async def test_a_statement_made_under_another_role_or_path_is_nobody_elses(database: Database) -> None:
