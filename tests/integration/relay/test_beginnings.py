@@ -26,7 +26,8 @@ from tests.support.running import MODES, TRANSACTION, both_modes, running
 TABLE: Final = "create table if not exists public.copied (a int)"
 COPY: Final = "copy public.copied from stdin"
 REPEAT: Final = 1622
-"""The function of that name, by oid."""
+NOBODY: Final = 4_000_000
+"""A function, and what is none, by oid."""
 SHOW: Final = sql(
     "show timezone", "show application_name", "show client_encoding", "show datestyle", "show work_mem",
     "show search_path", "show statement_timeout",
@@ -105,13 +106,11 @@ SCRIPTS: Final[dict[str, Script]] = {
         *SHOW,
     ],
     "T8 X3 a DISCARD ALL in a batch that a Query or FunctionCall ends": [
-        ask(run("discard all"), query("select 1")),
-        *SHOW,
         ask(run("discard all"), query("select 1/0"), SYNC, times=2),
         *SHOW,
         ask(run("discard all"), run("select 1/0"), query("select 1"), SYNC),
         *SHOW,
-        ask(run("discard all"), function_call(REPEAT, b"abc", b"\0\0\0\2")),
+        ask(run("discard all"), function_call(NOBODY), SYNC, times=2),
         *SHOW,
         ask(run("discard all"), run("select 1/0"), function_call(REPEAT, b"abc", b"\0\0\0\2"), SYNC),
         *SHOW,
