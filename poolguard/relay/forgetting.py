@@ -126,12 +126,17 @@ def execute(session: "Talk", server: "Server", owed: Owed, verdict: Verdict, who
 
 def _execute_one(session: "Talk", server: "Server", owed: Owed, name: bytes, execute: bytes) -> bytes:
     statement = session.statements.pop(name)
+    ours = statement.name
+    session.loses(ours, name)  # until its turn has come, errors may speak of it
+
+    def done() -> None:
+        session.lost.pop(ours, None)
 
     def undone() -> None:
         server.forget_statements = True  # the decoy may be left
         restore(session, name, statement)
 
-    owed += (Reply(swallow=True), Reply(swallow=True), changing(session, Reply(on_undone=undone), name))
+    owed += (Reply(swallow=True), Reply(swallow=True), changing(session, Reply(on_done=done, on_undone=undone), name))
     return decoy(name) + execute
 
 

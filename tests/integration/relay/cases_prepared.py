@@ -335,6 +335,11 @@ PREPARED: Final[Mapping[str, Script]] = {
         ask(parse("rollback to a", "s"), SYNC),
         ask(bind(name="s"), execute(), SYNC),
     ],
+    "P10 an error of what a later batch gives up": [
+        ask(parse("select 1", "s"), SYNC),
+        ask(bind("1", name="s"), SYNC, run("deallocate s"), SYNC, times=2),
+        ask(bind(name="s"), SYNC),
+    ],
     "P18 PREPARE and EXECUTE": sql(
         "prepare p(int) as select $1 + 1",
         "execute p(1)",
