@@ -278,6 +278,7 @@ def _named(
     else:
         if statement.context != (context := session.context()):
             statement = session.catalogue.intern(statement.body, context)  # it would be prepared in a wrong one
+            session.loses(statement.name, name)
         missing = _ensure(session, server, owed, statement)
     if session.binding is not owed and not server.replies:
         session.binding, session.bound = owed, {statement}

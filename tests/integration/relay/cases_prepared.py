@@ -340,6 +340,12 @@ PREPARED: Final[Mapping[str, Script]] = {
         ask(bind("1", name="s"), SYNC, run("deallocate s"), SYNC, times=2),
         ask(bind(name="s"), SYNC),
     ],
+    "P13 X15 an error of what is prepared again under another search_path": [
+        ask(parse("select 1", "s"), SYNC),
+        *sql("select 2", "begin", "set local search_path = public"),
+        ask(bind("1", name="s"), SYNC),
+        *sql("rollback"),
+    ],
     "P18 PREPARE and EXECUTE": sql(
         "prepare p(int) as select $1 + 1",
         "execute p(1)",
