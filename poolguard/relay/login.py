@@ -6,7 +6,7 @@ import secrets
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from poolguard.aio.tls import TlsTransport
 from poolguard.core.by_text import ByText
@@ -14,6 +14,7 @@ from poolguard.core.errors import (
     AuthenticationFailed,
     ClientViolation,
     InvalidAuthorization,
+    InvalidLease,
     NotLeader,
     NotSupported,
     PoolguardError,
@@ -53,22 +54,31 @@ _REASONS: Final[tuple[tuple[type[PoolguardError] | tuple[type[PoolguardError], .
     ((AuthenticationFailed, InvalidAuthorization), Refused.AUTHENTICATION),
     (TooManyClients, Refused.MAX_CLIENTS),
     (TlsRefused, Refused.TLS),
-    ((ClientViolation, NotSupported), Refused.PROTOCOL),
+    ((ClientViolation, NotSupported, InvalidLease), Refused.PROTOCOL),
     (NotLeader, Refused.NOT_LEADER),
     (PoolguardError, Refused.UPSTREAM),
 )
 """What each error counts as; the first that fits."""
 
 
-def _plain(packet: bytes) -> startup.Startup | None:
-    """The StartupMessage that *packet* is, if it is a whole one that asks for a session and for nothing else."""
+class _Plain(NamedTuple):
+    """A StartupMessage that asks for a session and for nothing else."""
+
+    asked: startup.Startup
+    lease: str
+    parameters: Mapping[str, str]
+    """Those that are PostgreSQL's to judge."""
+
+
+def _plain(packet: bytes) -> _Plain | None:
+    """What *packet* asks for, if it is a whole one and plain."""
     try:
         asked = startup.parse_packet(packet)
+        if not isinstance(asked, startup.Startup) or asked.needs_negotiation or asked.replication:
+            return None
+        return _Plain(asked, *lease_of(asked.given))
     except PoolguardError:
         return None  # run() says why
-    if not isinstance(asked, startup.Startup) or asked.needs_negotiation or asked.replication:
-        return None
-    return asked
 
 
 class Login(asyncio.Protocol):
@@ -132,11 +142,11 @@ class Login(asyncio.Protocol):
             self._answered.add(startup.SslRequest)
             self.transport.write(b"N")
             return True
-        asked = self._plain_startup(data) if door.method is AuthMethod.TRUST else None
-        if asked is None or self._house.console.wanted(asked):
+        plain = self._plain_startup(data) if door.method is AuthMethod.TRUST else None
+        if plain is None or self._house.console.wanted(plain.asked):
             return False
+        asked, lease, parameters = plain
         lobby = self._house.lobby_for(asked)
-        lease, parameters = lease_of(asked.given)
         welcome = lobby.known(parameters)
         if welcome is None:
             return False

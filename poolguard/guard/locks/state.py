@@ -90,14 +90,17 @@ class LockState:
 
     def tree_behind(self, waiting: Collection[TransactionId]) -> Tree | None:
         """The tree in which most of *waiting* stand, transactions of ours; None if none of them stands in any."""
-        counts = [sum(_is(branch.backend, waiting) for branch in tree.branches) for tree in self.graph.trees]
-        return self.graph.trees[counts.index(max(counts))] if any(counts) else None
+        return self._behind(waiting, more_than=0)
 
     def root_behind(self, ours: Collection[TransactionId]) -> Tree | None:
-        """The tree in which most of *ours* wait; None if most of them do not wait in one. Asked for each refusal."""
-        counts = Counter(self._tree_of_waiter[one] for one in ours if one in self._tree_of_waiter)
+        """The tree in which most of *ours* wait; None if most of them do not wait in one."""
+        return self._behind(ours, more_than=len(ours) / 2)
+
+    def _behind(self, ours: Collection[TransactionId], *, more_than: float) -> Tree | None:
+        # Asked for each refusal, so no tree is walked. Of two that hold as many the worse is the first.
+        counts = Counter(sorted(self._tree_of_waiter[one] for one in ours if one in self._tree_of_waiter))
         for number, waiting in counts.most_common(1):
-            if 2 * waiting > len(ours):
+            if waiting > more_than:
                 return self.graph.trees[number]
         return None
 

@@ -64,6 +64,14 @@ def test_a_session_that_is_bound_to_a_lease_lives_as_long_as_it_is_held(run: Run
     assert daemon.metric("poolguard_clients_refused_total", reason="not_leader") == 1
 
 
+def test_an_unset_variable_in_place_of_a_lease_s_name_lets_nobody_in(run: Run, settings: dict[str, Any]) -> None:
+    daemon = run(settings)
+    with daemon.connect(autocommit=True) as free:  # from here on such clients are let in, or not, without a task
+        assert free.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(psycopg.OperationalError, match=r"FATAL:  poolguard\.lease names no lease"):
+        bound(daemon, "")
+
+
 def test_a_replication_connection_ends_with_its_lease_too(run: Run, settings: dict[str, Any]) -> None:
     """And what it runs is cancelled: closing alone would leave a statement to its end."""
     daemon = run(settings)

@@ -106,6 +106,13 @@ async def test_a_lease_that_is_not_held_lets_nobody_in(entrance: Entrance) -> No
     assert not entrance.ledger.sessions
 
 
+async def test_a_lease_without_a_name_is_refused_and_told(entrance: Entrance) -> None:
+    transport = entrance.comes(startup.startup_packet({"user": "app", "poolguard.lease": ""}))
+    await turn()
+    assert told(transport) == [("FATAL", "22023")]
+    assert entrance.refused == {"protocol": 1}
+
+
 async def test_nobody_is_let_in_at_once_who_has_to_prove_something(entrance: Entrance) -> None:
     plain = door()
     entrance.relay.use_door(type(plain)(method=AuthMethod.SCRAM, secrets={}, seed=plain.seed, login_timeout=60.0))
