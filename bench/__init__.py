@@ -1,7 +1,8 @@
 """What poolguard costs, beside PgBouncer and no pooler at all, on one machine in one run.
 
 Contenders (direct, pgbouncer, poolguard) stand in front of the same embedded PostgreSQL and take turns
-(A B C A B C), so that whatever else the machine does hits all of them; each figure is the median of rounds.
+(A B C, B C A, C A B), so that whatever else the machine does hits all of them. Each figure is the median of the rounds,
+each ratio the median of what the rounds gave for it.
 Numbers compare only within one run. Timings are never tests; parsing and arithmetic are (tests/unit/bench).
 
 - `__main__`: the command.

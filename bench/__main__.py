@@ -65,9 +65,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="one round of 1 s each: does it run, not how fast")
     parser.add_argument(
-        "--seconds", type=_positive, help="length of one run (default 4; half of it for the coarser workloads)"
+        "--seconds", type=_positive, help="length of one run (default 1; half of it for the coarser workloads)"
     )
-    parser.add_argument("--rounds", type=_positive, help="how often everybody has a turn (default 3)")
+    parser.add_argument("--rounds", type=_positive, help="how often everybody has a turn (default 12)")
     parser.add_argument("--renewals", type=_positive, help="lease renewals per situation (default 500)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there too")
     parser.add_argument(
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--without", action="append", default=[], choices=NAMES, help="leave one out")
     parser.add_argument("--list", action="store_true", help="print the names of the workloads")
     options = parser.parse_args(argv)
-    quick = (1, 1, 100) if options.quick else (4, 3, 500)
+    quick = (1, 1, 100) if options.quick else (1, 12, 500)
     for name, default in zip(("seconds", "rounds", "renewals"), quick, strict=True):
         if getattr(options, name) is None:
             setattr(options, name, default)
@@ -174,7 +174,8 @@ def _take_turns(
     samples: dict[str, list[Sample]] = {c.name: [] for c in able}
     seconds = workload.seconds_of(options.seconds)
     for turn in range(1, options.rounds + 1):
-        for contender in able:
+        first = turn % len(able)
+        for contender in able[first:] + able[:first]:
             if workload.writes:
                 _tidy(postgres)
             if workload.psql:

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from bench.contenders import DIRECT, PGBOUNCER, POOLGUARD
-from bench.figures import Result, ratio
+from bench.figures import Ratio, Result, ratio
 from bench.leases import Renewals
 from bench.memory import Memory
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the JSON; grows when a field changes its meaning."""
 
 HEAD: Final = (
@@ -24,7 +24,7 @@ HEAD: Final = (
     "p99 ms (direct, PgBouncer, poolguard)",
     "CPU µs/tx (PgBouncer, poolguard)",
 )
-"""A ratio is poolguard's figure divided by PgBouncer's."""
+"""A ratio is poolguard's figure divided by PgBouncer's in the same round: the median, and of tps the quartiles."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,16 +43,17 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def ratios(results: Mapping[str, Result]) -> dict[str, float | None]:
+def ratios(results: Mapping[str, Result]) -> dict[str, Ratio | None]:
     """poolguard's figures divided by PgBouncer's: of throughput more is better, of the others less."""
     ours, theirs = results.get(POOLGUARD), results.get(PGBOUNCER)
     if ours is None or theirs is None:
         return dict.fromkeys(("tps", "p50", "p99", "cpu"))
+    both = (ours.rounds, theirs.rounds)
     return {
-        "tps": ratio(ours.tps, theirs.tps),
-        "p50": ratio(ours.p50_ms, theirs.p50_ms),
-        "p99": ratio(ours.p99_ms, theirs.p99_ms),
-        "cpu": ratio(ours.cpu_us_per_transaction, theirs.cpu_us_per_transaction),
+        "tps": ratio(*([r.tps for r in rounds] for rounds in both)),
+        "p50": ratio(*([r.p50_ms for r in rounds] for rounds in both)),
+        "p99": ratio(*([r.p99_ms for r in rounds] for rounds in both)),
+        "cpu": ratio(*([r.cpu_us_per_transaction for r in rounds] for rounds in both)),
     }
 
 
@@ -61,7 +62,10 @@ def as_json(findings: Findings) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **asdict(findings),
-        "ratios": {name: ratios(results) for name, results in findings.results.items()},
+        "ratios": {
+            name: {figure: one and asdict(one) for figure, one in ratios(results).items()}
+            for name, results in findings.results.items()
+        },
     }
 
 
@@ -100,7 +104,8 @@ def _row(name: str, results: Mapping[str, Result]) -> tuple[str, ...]:
     return (
         name,
         *(_rate(r.tps) if r else "-" for r in all_three),
-        *(_ratio(against[key]) for key in ("tps", "p50", "p99")),
+        _with_quartiles(against["tps"]),
+        *(_ratio(against[key]) for key in ("p50", "p99")),
         ", ".join(_number(r.p50_ms) if r else "-" for r in all_three),
         ", ".join(_number(r.p99_ms) if r else "-" for r in all_three),
         ", ".join(_number(r.cpu_us_per_transaction if r else None) for r in all_three[1:]),
@@ -116,8 +121,12 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else _number(value)
 
 
-def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _ratio(of: Ratio | None) -> str:
+    return "-" if of is None else f"{of.median:.2f}"
+
+
+def _with_quartiles(of: Ratio | None) -> str:
+    return "-" if of is None else f"{of.median:.2f} ({of.lower:.2f} to {of.upper:.2f})"
 
 
 def _number(value: float | None) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.figures import Sample, combine, percentile, ratio
+from bench.figures import Ratio, Sample, combine, percentile, ratio
 
 VALUES = st.lists(st.floats(0, 1e6), min_size=1, max_size=200)
 
@@ -36,7 +36,7 @@ def test_percentile_refuses_what_has_no_answer(values: list[float], share: float
 def test_each_figure_is_the_median_by_itself() -> None:
     combined = combine([sample(tps=10, p50=3), sample(tps=30, p50=1), sample(tps=20, p50=2)])
     assert (combined.tps, combined.p50_ms, combined.p99_ms) == (20, 2, 4)
-    assert combined.tps_rounds == (10, 30, 20)
+    assert [each.tps for each in combined.rounds] == [10, 30, 20]
 
 
 def test_cpu_is_microseconds_per_transaction() -> None:
@@ -57,8 +57,22 @@ def test_combining_nothing_is_an_error() -> None:
         combine([])
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "expected"), [(8.0, 10.0, 0.8), (None, 1.0, None), (1.0, None, None), (1.0, 0.0, None)]
-)
-def test_ratio_is_missing_where_a_side_is(ours: float | None, theirs: float | None, expected: float | None) -> None:
-    assert ratio(ours, theirs) == expected
+@pytest.mark.parametrize(("ours", "theirs"), [([None], [1.0]), ([1.0], [None]), ([1.0], [0.0]), ([], [])])
+def test_ratio_is_missing_where_a_side_is(ours: list[float | None], theirs: list[float | None]) -> None:
+    assert ratio(ours, theirs) is None
+
+
+def test_ratio_is_the_median_of_what_each_round_gives() -> None:
+    assert ratio([8.0], [10.0]) == Ratio(median=0.8, lower=0.8, upper=0.8)
+    ours, theirs = [4.0, 96.0, 6.0, None, 8.0], [8.0, 128.0, 8.0, 1.0, 16.0]
+    assert ratio(ours, theirs) == Ratio(median=0.625, lower=0.5, upper=0.75)
+
+
+@given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(1, 1e6)), min_size=1, max_size=30))
+def test_quartiles_hold_the_median_and_lie_within_the_rounds(rounds: list[tuple[float, float]]) -> None:
+    found = ratio([ours for ours, _ in rounds], [theirs for _, theirs in rounds])
+    assert found is not None
+    each = [ours / theirs for ours, theirs in rounds]
+    slack = 1 + 1e-9
+    assert min(each) / slack <= found.lower <= found.median * slack
+    assert found.median <= found.upper * slack <= max(each) * slack**2

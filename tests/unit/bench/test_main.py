@@ -12,7 +12,7 @@ def test_quick_is_short_but_what_is_given_by_hand_wins() -> None:
 
 def test_defaults_give_everybody_several_turns() -> None:
     options = parse([])
-    assert (options.seconds, options.rounds, options.only, options.without) == (4, 3, [], [])
+    assert (options.seconds, options.rounds, options.only, options.without) == (1, 12, [], [])
 
 
 @pytest.mark.parametrize(

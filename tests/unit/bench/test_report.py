@@ -2,15 +2,16 @@
 
 import json
 
-from bench.figures import Result
+from bench.figures import Ratio, Result, Sample, combine
 from bench.leases import Renewals, summarise
 from bench.memory import Memory
 from bench.report import Findings, as_json, as_markdown, ratios
 
 
-def result(tps: float, *, p50: float | None = 1.0, cpu: float | None = None) -> Result:
+def result(*tps: float, p50: float | None = 1.0, cpu: float | None = None) -> Result:
     p99 = None if p50 is None else 2 * p50
-    return Result(tps=tps, p50_ms=p50, p99_ms=p99, cpu_us_per_transaction=cpu, tps_rounds=(tps,))
+    seconds = None if cpu is None else cpu / 1e6
+    return combine([Sample(transactions=1, tps=each, p50_ms=p50, p99_ms=p99, cpu_seconds=seconds) for each in tps])
 
 
 def findings() -> Findings:
@@ -36,8 +37,17 @@ def findings() -> Findings:
     )
 
 
+def of(value: float) -> Ratio:
+    return Ratio(median=value, lower=value, upper=value)
+
+
 def test_ratios_are_ours_by_theirs() -> None:
-    assert ratios(findings().results["select"]) == {"tps": 0.9, "p50": 2.0, "p99": 2.0, "cpu": 1.5}
+    assert ratios(findings().results["select"]) == {"tps": of(0.9), "p50": of(2.0), "p99": of(2.0), "cpu": of(1.5)}
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    slower_and_slower = {"pgbouncer": result(16, 8, 4), "poolguard": result(12, 4, 3)}
+    assert ratios(slower_and_slower)["tps"] == Ratio(median=0.75, lower=0.625, upper=0.75)
 
 
 def test_a_workload_that_pgbouncer_sat_out_has_no_ratios() -> None:
@@ -46,10 +56,11 @@ def test_a_workload_that_pgbouncer_sat_out_has_no_ratios() -> None:
 
 def test_json_survives_a_round_trip_and_holds_the_ratios() -> None:
     said = json.loads(json.dumps(as_json(findings())))
-    assert said["ratios"]["select"]["tps"] == 0.9
-    assert said["results"]["select"]["poolguard"]["tps_rounds"] == [9000]
+    assert said["ratios"]["select"]["tps"] == {"median": 0.9, "lower": 0.9, "upper": 0.9}
+    assert said["ratios"]["prepared"]["tps"] is None
+    assert [each["tps"] for each in said["results"]["select"]["poolguard"]["rounds"]] == [9000]
     assert said["leases"]["idle"]["failed"] == 0
-    assert said["format"] == 1
+    assert said["format"] == 2
 
 
 def cells(line: str) -> list[str]:
@@ -59,8 +70,8 @@ def cells(line: str) -> list[str]:
 def test_table_has_one_row_per_workload_and_dashes_for_what_is_missing() -> None:
     lines = as_markdown(findings()).splitlines()
     rows = {cells(line)[0]: cells(line) for line in lines if line.startswith("|")}
-    assert rows["connect"][4:9] == ["0.25", "-", "-", "-, -, -", "-, -, -"]
-    assert rows["select"][1:7] == ["20,000", "10,000", "9,000", "0.90", "2.00", "2.00"]
+    assert rows["connect"][4:9] == ["0.25 (0.25 to 0.25)", "-", "-", "-, -, -", "-, -, -"]
+    assert rows["select"][1:7] == ["20,000", "10,000", "9,000", "0.90 (0.90 to 0.90)", "2.00", "2.00"]
     assert rows["prepared"][2:5] == ["-", "9,500", "-"]
     assert rows["poolguard"] == ["poolguard", "48.0 MiB", "50.0 MiB", "9.0 KiB"]
     assert rows["idle"] == ["idle", "500", "0", "2.5", "8", "12.3"]
