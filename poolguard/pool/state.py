@@ -1,6 +1,6 @@
 """The books of one pool: who is idle, held, opening, waiting. Pure; every change returns what must be done now."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Hashable
 from enum import StrEnum
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -67,11 +67,10 @@ class PoolState(Generic[S, W]):
         self.max_waiting = max_waiting
         self.opening = 0
         self.held: set[S] = set()
-        self._idle: deque[S] = deque()
-        """Newest at the right: the most recently used server has the warmest caches."""
-        self.resting: Final[deque[S]] = deque()
-        """Those that are idle for so long that they are looked at before they are given out; oldest at the left."""
-        self._idle_since: dict[S, float] = {}
+        self._idle: dict[S, float] = {}
+        """Since when; newest last, and first out: the most recently used server has the warmest caches."""
+        self.resting: Final[dict[S, float]] = {}
+        """Those that are idle for so long that they are looked at before they are given out; oldest first."""
         self.queue: Final[OrderedDict[W, float]] = OrderedDict()
         """Who waits, each with the moment it came, first come first. Others may look whether it is empty."""
 
@@ -98,7 +97,7 @@ class PoolState(Generic[S, W]):
     def take(self) -> S | None:
         """Check a server out at once, or None: then `take_rested`, and at last `enqueue`."""
         if self._idle:
-            server = self._idle.pop()
+            server, _ = self._idle.popitem()
             self.held.add(server)
             return server
         return None
@@ -106,16 +105,15 @@ class PoolState(Generic[S, W]):
     def take_rested(self) -> S | None:
         """Check out a server that has rested, or None. Its connection may have ended meanwhile."""
         if self.resting:
-            server = self.resting.pop()
+            server, _ = self.resting.popitem()
             self.held.add(server)
             return server
         return None
 
     def rest(self, now: float, seconds: float) -> None:
         """Who has been idle for *seconds* has rested: `take` gives it out no more."""
-        idle = self._idle
-        while idle and now - self._idle_since[idle[0]] >= seconds:
-            self.resting.append(idle.popleft())
+        for server in [server for server, since in self._idle.items() if now - since >= seconds]:
+            self.resting[server] = self._idle.pop(server)
 
     def enqueue(self, waiter: W, now: float) -> tuple[Effect[S, W], ...]:
         """Queue *waiter*, after `take` gave nothing."""
@@ -157,18 +155,17 @@ class PoolState(Generic[S, W]):
 
     def give_back(self, server: S, now: float) -> tuple[Effect[S, W], ...]:
         """A held server is clean and free: to the first waiter, or to rest."""
-        if server not in self.held:
+        held, idle = self.held, self._idle
+        if server not in held:
             return NOTHING  # it was lost meanwhile
         # Whoever has rested need not be counted: after a shrink those are the first to be closed.
-        if len(self.held) + len(self._idle) + self.opening > self.size:
-            self.held.remove(server)
-            self._idle_since.pop(server, None)
+        if len(held) + len(idle) + self.opening > self.size:
+            held.remove(server)
             return (Close(server, CloseReason.SHRUNK),)
-        if (first := self.hand_over(server)) is not None:
+        if self.queue and (first := self.hand_over(server)) is not None:
             return (Grant(first[0], server, first[1]),)
-        self.held.remove(server)
-        self._idle.append(server)
-        self._idle_since[server] = now
+        held.remove(server)
+        idle[server] = now
         return NOTHING
 
     def opened(self, server: S, *, now: float) -> tuple[Effect[S, W], ...]:
@@ -185,13 +182,9 @@ class PoolState(Generic[S, W]):
 
     def lost(self, server: S) -> tuple[Effect[S, W], ...]:
         """*server* is gone, wherever it was; safe to repeat."""
-        if server in self.held:
-            self.held.remove(server)
-        elif server in self._idle_since and server in self._idle:
-            self._idle.remove(server)
-        elif server in self._idle_since and server in self.resting:
-            self.resting.remove(server)
-        self._idle_since.pop(server, None)
+        self.held.discard(server)
+        self._idle.pop(server, None)
+        self.resting.pop(server, None)
         return self.want()
 
     def withdraw(self, waiter: W) -> bool:
@@ -218,22 +211,21 @@ class PoolState(Generic[S, W]):
 
     def rested(self, now: float) -> list[tuple[S, float]]:
         """Idle servers, the longest at rest first, each with its seconds of rest."""
-        return [(server, now - self._idle_since[server]) for server in (*self.resting, *self._idle)]
+        return [(server, now - since) for server, since in (*self.resting.items(), *self._idle.items())]
 
     def retire(self, server: S, reason: CloseReason) -> tuple[Effect[S, W], ...]:
         """Close *server* if it is idle; a held one is left alone."""
         place = self.resting if server in self.resting else self._idle
         if server not in place:
             return NOTHING
-        place.remove(server)
-        del self._idle_since[server]
+        del place[server]
         return (Close(server, reason), *self.want())
 
     def retire_surplus(self) -> tuple[Effect[S, W], ...]:
         """After the size shrank: close idle servers beyond it."""
         effects: list[Effect[S, W]] = []
         while self.total > self.size and self.idle:
-            effects += self.retire((self.resting or self._idle)[0], CloseReason.SHRUNK)
+            effects += self.retire(next(iter(self.resting or self._idle)), CloseReason.SHRUNK)
         return tuple(effects)
 
     def check(self) -> None:
@@ -241,6 +233,5 @@ class PoolState(Generic[S, W]):
         idle = {*self._idle, *self.resting}
         assert len(idle) == self.idle, "a server is idle twice"
         assert not idle & self.held, "a server is idle and held"
-        assert idle <= set(self._idle_since), "an idle server's rest is not known"
         assert self.opening >= 0, "fewer than no servers are opening"
         assert not (self.queue and idle), "somebody waits while a server is idle"

@@ -330,6 +330,39 @@ def test_the_cache_is_bounded() -> None:
     for number in range(text._CACHE_SIZE + 10):
         classify(b"SAVEPOINT a%d" % number)
     assert len(text._cache) <= text._CACHE_SIZE
+    for number in range(text._CACHE_SIZE + 10):
+        classify(b"SELECT a FROM t" + b"_" * (number % 64) + b"x" * (number // 64))
+    assert 0 < len(text._plain_shapes) <= text._CACHE_SIZE
+
+
+numbered = st.lists(
+    st.sampled_from(
+        [
+            b"SELECT", b"select", b"INSERT", b"SET", b"BEGIN", b" ", b";", b"(", b")", b"INTO", b"temp", b"pg_temp_%d.t", b"%d",
+            b"t%d", b"'%d'", b"pg_advisory_lock(%d)", b"setval('s', %d)", b"lastval()", b'u&"\\%04d"', b"work_mem = %d", b"-- %d\n",
+        ]
+    ),
+    max_size=8,
+).map(b" ".join)  # fmt: skip
+
+
+@given(sql=numbered, number=st.integers(0, 9999), other=st.integers(0, 9999))
+def test_a_text_means_the_same_whatever_was_read_before_with_other_numbers(sql: bytes, number: int, other: int) -> None:
+    places = sql.count(b"%")
+    text._cache.clear()
+    text._plain_shapes.clear()
+    alone = classify(sql % ((number,) * places))
+    text._cache.clear()
+    text._plain_shapes.clear()
+    classify(sql % ((other,) * places))
+    assert classify(sql % ((number,) * places)) == alone
+
+
+def test_a_plain_text_is_read_once_whatever_its_numbers() -> None:
+    text._plain_shapes.clear()
+    for number in range(100, 200):
+        classify(b"UPDATE t SET a = a + %d WHERE id = %d" % (number, 299 - number))
+    assert len(text._plain_shapes) == 1
 
 
 def test_plain_is_always_the_same_object() -> None:
