@@ -44,13 +44,13 @@ class SessionEntry:
         "client_address",
         "connected_at",
         "database",
+        "earlier",
         "held_since",
         "lane",
         "phase",
         "phase_since",
         "pin",
         "pool",
-        "recent",
         "server_id",
         "session_id",
         "sets",
@@ -84,8 +84,8 @@ class SessionEntry:
         self.statement_since = 0.0
         self.statements = 0
         """Statements of this checkout so far."""
-        self.recent: deque[bytes] = deque(maxlen=RECENT_STATEMENTS)
-        """Texts of the open transaction block's latest statements, newest last."""
+        self.earlier: deque[bytes] = deque(maxlen=RECENT_STATEMENTS - 1)
+        """Texts of the open transaction's statements before the latest, newest last: most have none."""
         self.sets: tuple[bytes, ...] = ()
         """Texts of the latest SETs of parameters that PostgreSQL does not report, newest last; each pins the server."""
         self.channels = 0
@@ -98,6 +98,11 @@ class SessionEntry:
     def remember_set(self, sql: bytes) -> None:
         """*sql* is a SET that lasts beyond its transaction, and keeps the server."""
         self.sets = (*self.sets, sql)[-LASTING_SETS:]
+
+    @property
+    def recent(self) -> tuple[bytes, ...]:
+        """Texts of the open transaction's latest statements, newest last."""
+        return (*self.earlier, self.statement) if self.statements else ()
 
     @property
     def transaction_id(self) -> TransactionId:

@@ -79,7 +79,7 @@ def transaction_facts(entry: SessionEntry, now: float) -> Transaction:
         checkout_seconds=max(0.0, now - entry.held_since),
         statements=entry.statements,
         statement=entry.statement,
-        recent=tuple(entry.recent),
+        recent=entry.recent,
         pin=entry.pin,
         sets=entry.sets,
         lane=entry.lane,

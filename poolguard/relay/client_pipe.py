@@ -160,8 +160,9 @@ class ClientPipe(Writer):
         entry = self.entry
         if len(sql) > STATEMENT_BYTES:
             sql = sql[:STATEMENT_BYTES]
+        if entry.statements:
+            entry.earlier.append(entry.statement)
         entry.statement = sql
-        entry.recent.append(sql)
         entry.statement_since = entry.phase_since = now
         entry.statements += 1
         entry.phase = _ACTIVE

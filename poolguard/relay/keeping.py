@@ -40,8 +40,9 @@ class Keeping(Learning):
         entry = self.entry
         if len(sql) > STATEMENT_BYTES:
             sql = sql[:STATEMENT_BYTES]
+        if entry.statements:
+            entry.earlier.append(entry.statement)
         entry.statement = sql
-        entry.recent.append(sql)
         entry.statement_since = entry.phase_since = monotonic()
         entry.statements += 1
         entry.phase = _PHASE_ACTIVE

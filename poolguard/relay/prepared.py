@@ -72,8 +72,9 @@ class Prepared(Talk):
         # An error may tell that the statement's columns have changed: it is about this one.
         self.binding, self.bound = data, {statement}
         entry = self.entry
-        entry.statement = text = statement.text
-        entry.recent.append(text)
+        if entry.statements:
+            entry.earlier.append(entry.statement)
+        entry.statement = statement.text
         entry.statement_since = entry.phase_since = now
         entry.statements += 1
         entry.phase = _PHASE_ACTIVE

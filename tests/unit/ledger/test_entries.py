@@ -20,5 +20,13 @@ def test_each_checkout_has_a_name_of_its_own() -> None:
 
 def test_only_the_latest_statements_are_remembered() -> None:
     entry = SessionEntry(SessionId(3), client_address="unix", connected_at=0.0)
-    entry.recent.extend(b"%d" % number for number in range(RECENT_STATEMENTS + 3))
-    assert list(entry.recent) == [b"%d" % number for number in range(3, RECENT_STATEMENTS + 3)]
+    entry.earlier.extend(b"%d" % number for number in range(RECENT_STATEMENTS + 3))
+    entry.statement, entry.statements = b"last", RECENT_STATEMENTS + 4
+    assert entry.recent == (*(b"%d" % number for number in range(4, RECENT_STATEMENTS + 3)), b"last")
+    assert len(entry.recent) == RECENT_STATEMENTS
+
+
+def test_what_was_said_in_an_earlier_checkout_is_not_the_transaction_s() -> None:
+    entry = SessionEntry(SessionId(3), client_address="unix", connected_at=0.0)
+    entry.statement = b"select 1"
+    assert entry.recent == ()

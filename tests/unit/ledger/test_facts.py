@@ -15,7 +15,7 @@ def busy() -> SessionEntry:
     entry.phase, entry.phase_since, entry.checkout = Phase.ACTIVE, 8.0, 2
     entry.server_id, entry.backend_pid, entry.held_since, entry.began_at = ServerId(4), 4711, 6.0, 4.0
     entry.statement, entry.statement_since, entry.statements, entry.pin = b"select 1", 8.5, 3, "LISTEN"
-    entry.recent.append(b"begin")
+    entry.earlier.append(b"begin")
     entry.channels = 2
     return entry
 
@@ -36,7 +36,7 @@ def test_a_transaction_is_read_with_all_its_ages() -> None:
         checkout_seconds=4.0,
         statements=3,
         statement=b"select 1",
-        recent=(b"begin",),
+        recent=(b"begin", b"select 1"),
         pin="LISTEN",
     )
 
@@ -51,9 +51,9 @@ def test_no_statement_has_an_age_while_none_runs(phase: Phase) -> None:
 def test_a_snapshot_does_not_follow_the_entry() -> None:
     entry = busy()
     facts = transaction_facts(entry, 10.0)
-    entry.recent.append(b"commit")
+    entry.earlier.append(b"commit")
     entry.checkout += 1
-    assert (facts.recent, facts.id.checkout) == ((b"begin",), 2)
+    assert (facts.recent, facts.id.checkout) == ((b"begin", b"select 1"), 2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         facts.pool = "other"  # type: ignore[misc]  # that it can't be written is what is tested
 
