@@ -66,7 +66,8 @@ class PoolState(Generic[S, W]):
         self.size = size
         self.max_waiting = max_waiting
         self.opening = 0
-        self.held: set[S] = set()
+        self._open: set[S] = set()
+        """Every server. Those that are neither idle nor at rest are held: nothing is written down for a checkout."""
         self._idle: dict[S, float] = {}
         """Since when; newest last, and first out: the most recently used server has the warmest caches."""
         self.resting: Final[dict[S, float]] = {}
@@ -76,13 +77,18 @@ class PoolState(Generic[S, W]):
 
     @property
     def idle(self) -> int:
-        """Servers at rest."""
+        """How many servers nobody holds."""
         return len(self._idle) + len(self.resting)
+
+    @property
+    def held(self) -> set[S]:
+        """The servers that are checked out."""
+        return self._open - self._idle.keys() - self.resting.keys()
 
     @property
     def servers(self) -> tuple[S, ...]:
         """Every server that is open, held or at rest."""
-        return (*self.held, *self.resting, *self._idle)
+        return tuple(self._open)
 
     @property
     def waiting(self) -> int:
@@ -92,22 +98,18 @@ class PoolState(Generic[S, W]):
     @property
     def total(self) -> int:
         """Servers in whatever place."""
-        return self.idle + len(self.held) + self.opening
+        return len(self._open) + self.opening
 
     def take(self) -> S | None:
         """Check a server out at once, or None: then `take_rested`, and at last `enqueue`."""
         if self._idle:
-            server, _ = self._idle.popitem()
-            self.held.add(server)
-            return server
+            return self._idle.popitem()[0]
         return None
 
     def take_rested(self) -> S | None:
         """Check out a server that has rested, or None. Its connection may have ended meanwhile."""
         if self.resting:
-            server, _ = self.resting.popitem()
-            self.held.add(server)
-            return server
+            return self.resting.popitem()[0]
         return None
 
     def rest(self, now: float, seconds: float) -> None:
@@ -121,10 +123,10 @@ class PoolState(Generic[S, W]):
         assert not self.resting, "a waiter queues while a server is at rest"
         assert waiter not in self.queue, "a waiter has one place"
         # Those for whom a server can still be opened wait for PostgreSQL, not for somebody else.
-        if len(self.queue) >= self.max_waiting + max(0, self.size - len(self.held)):
+        if len(self.queue) >= self.max_waiting + max(0, self.size - len(self._open)):
             return (Refuse(waiter, Refusal.QUEUE_FULL, 0.0),)
         self.queue[waiter] = now
-        return self.want() if len(self.held) + self.opening < self.size else NOTHING
+        return self.want() if self.total < self.size else NOTHING
 
     def want(self) -> tuple[Effect[S, W], ...]:
         """Open as many servers as the queue wants and the limits allow."""
@@ -148,31 +150,30 @@ class PoolState(Generic[S, W]):
 
         Not an effect, because under load this is done for every transaction. Who refuses it is out of the queue.
         """
-        held = self.held
-        if not self.queue or server not in held or len(held) + len(self._idle) + self.opening > self.size:
+        servers = self._open
+        if not self.queue or server not in servers or len(servers) - len(self.resting) + self.opening > self.size:
             return None
         return self.queue.popitem(last=False)
 
     def give_back(self, server: S, now: float) -> tuple[Effect[S, W], ...]:
         """A held server is clean and free: to the first waiter, or to rest."""
-        held, idle = self.held, self._idle
-        if server not in held:
+        servers = self._open
+        if server not in servers:
             return NOTHING  # it was lost meanwhile
         # Whoever has rested need not be counted: after a shrink those are the first to be closed.
-        if len(held) + len(idle) + self.opening > self.size:
-            held.remove(server)
+        if len(servers) - len(self.resting) + self.opening > self.size:
+            servers.remove(server)
             return (Close(server, CloseReason.SHRUNK),)
         if self.queue and (first := self.hand_over(server)) is not None:
             return (Grant(first[0], server, first[1]),)
-        held.remove(server)
-        idle[server] = now
+        self._idle[server] = now
         return NOTHING
 
     def opened(self, server: S, *, now: float) -> tuple[Effect[S, W], ...]:
         """An Open has brought *server*; its place among those that open goes to whoever still waits."""
         assert self.opening > 0, "opened without Open"
         self.opening -= 1
-        self.held.add(server)
+        self._open.add(server)
         return (*self.give_back(server, now), *self.want())
 
     def open_failed(self) -> None:
@@ -182,7 +183,7 @@ class PoolState(Generic[S, W]):
 
     def lost(self, server: S) -> tuple[Effect[S, W], ...]:
         """*server* is gone, wherever it was; safe to repeat."""
-        self.held.discard(server)
+        self._open.discard(server)
         self._idle.pop(server, None)
         self.resting.pop(server, None)
         return self.want()
@@ -219,6 +220,7 @@ class PoolState(Generic[S, W]):
         if server not in place:
             return NOTHING
         del place[server]
+        self._open.remove(server)
         return (Close(server, reason), *self.want())
 
     def retire_surplus(self) -> tuple[Effect[S, W], ...]:
@@ -232,6 +234,6 @@ class PoolState(Generic[S, W]):
         """Assert the invariants."""
         idle = {*self._idle, *self.resting}
         assert len(idle) == self.idle, "a server is idle twice"
-        assert not idle & self.held, "a server is idle and held"
+        assert idle <= self._open, "a server is idle that has been closed"
         assert self.opening >= 0, "fewer than no servers are opening"
         assert not (self.queue and idle), "somebody waits while a server is idle"

@@ -158,7 +158,7 @@ class ServerPipe(Writer):
                         break
                     position += length + 1
                 if position == last:
-                    replies.clear()
+                    replies.popleft()
                     self.status = status = data[-1]
                     guest = self.guest
                     guest.deliver(data)

@@ -14,8 +14,8 @@ def books(*, size: int = 2, max_waiting: int = 10, idle: str = "", held: str = "
         state.opened(server, now=float(since))
     for server in held:
         state.opening += 1
-        state.held.add(server)
-        state.opening -= 1
+        state.opened(server, now=float(len(idle)))
+        assert state.take() == server
     state.check()
     return state
 
@@ -219,7 +219,7 @@ def test_who_has_rested_is_closed_first_when_the_pool_shrinks() -> None:
 @pytest.mark.parametrize(
     ("break_it", "why"),
     [
-        (lambda state: state.held.add("i"), "idle and held"),
+        (lambda state: state._open.remove("i"), "idle that has been closed"),
         (lambda state: setattr(state, "opening", -1), "fewer than no servers"),
     ],
 )
