@@ -8,7 +8,7 @@ from collections import deque
 from enum import StrEnum
 from typing import Final
 
-from poolguard.core.ids import ServerId, SessionId, TransactionId
+from poolguard.core.ids import SessionId, TransactionId
 
 RECENT_STATEMENTS: Final = 16
 """How many statements of an open transaction are remembered."""
@@ -51,7 +51,6 @@ class SessionEntry:
         "phase_since",
         "pin",
         "pool",
-        "server_id",
         "session_id",
         "sets",
         "statement",
@@ -73,9 +72,8 @@ class SessionEntry:
         self.phase_since = connected_at
         self.checkout = 0
         """Grows with every checkout; with `session_id` it names the transaction."""
-        self.server_id = ServerId(0)
-        """The server that is held; 0 for none."""
         self.backend_pid = 0
+        """PostgreSQL's, of the server that is held, or was the last; 0 before the first."""
         self.held_since = 0.0
         self.began_at = 0.0
         """When the client began the transaction: its BEGIN, even a deferred one, or its first statement."""

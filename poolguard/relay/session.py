@@ -214,7 +214,6 @@ class Session(Rest):
         server.guest = self
         server.last = entry = self.entry
         entry.checkout += 1
-        entry.server_id = server.id
         entry.backend_pid = server.backend_pid
         entry.held_since = entry.began_at = entry.phase_since = now
         entry.statements = 0

@@ -322,7 +322,7 @@ class House:
         assert not self.failures, self.failures
         held_by_sessions = self.pool.state.held
         for entry in self.ledger.holders.values():
-            assert entry.server_id in {server.id for server in held_by_sessions}, "held, but not in the pool"
+            assert entry.backend_pid in {server.backend_pid for server in held_by_sessions}, "held, but not in the pool"
         for upstream in self.upstreams:
             server = upstream.server
             assert server is not None

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 from poolguard.core.histogram import TRANSACTION_BOUNDS, WAIT_BOUNDS, Histogram
-from poolguard.core.ids import ServerId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import Phase, SessionEntry
 from poolguard.pool.lane import LaneSnapshot
@@ -88,7 +87,7 @@ def holder(
 ) -> SessionEntry:
     """A session that holds a server."""
     entry = session(ledger, pool=pool, phase=phase, application_name=application_name, since=phase_since)
-    entry.checkout, entry.server_id, entry.backend_pid = 1, ServerId(7), 4711
+    entry.checkout, entry.backend_pid = 1, 4711
     entry.held_since = entry.began_at = began_at
     entry.statement_since = phase_since
     entry.earlier.extend(statements[:-1])

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from poolguard.core.ids import ServerId
 from poolguard.ledger.book import Ledger
 from poolguard.ledger.entries import Phase
 from poolguard.ledger.facts import Transaction
@@ -36,7 +35,7 @@ def busy(number: int, seconds: float) -> Ledger:
     ledger = Ledger()
     for place in range(number):
         entry = ledger.open_session(client_address="127.0.0.1:40000", now=0.0)
-        entry.pool, entry.phase, entry.checkout, entry.server_id = "app", Phase.ACTIVE, 1, ServerId(place + 1)
+        entry.pool, entry.phase, entry.checkout = "app", Phase.ACTIVE, 1
         entry.held_since = entry.began_at = entry.phase_since = entry.statement_since = NOW - seconds
         entry.statement = f"update account_{number}_{place}_{seconds} set n = 1 where id = 2".encode()
         entry.statements = 1

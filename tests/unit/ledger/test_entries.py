@@ -7,7 +7,7 @@ from poolguard.ledger.entries import RECENT_STATEMENTS, Phase, SessionEntry
 def test_a_new_line_is_at_login_and_holds_nothing() -> None:
     entry = SessionEntry(SessionId(3), client_address="unix", connected_at=12.5)
     assert (entry.phase, entry.phase_since) == (Phase.LOGIN, 12.5)
-    assert (entry.server_id, entry.backend_pid, entry.checkout, entry.pin) == (0, 0, 0, "")
+    assert (entry.backend_pid, entry.checkout, entry.pin) == (0, 0, "")
 
 
 def test_each_checkout_has_a_name_of_its_own() -> None:

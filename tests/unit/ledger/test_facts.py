@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from poolguard.core.ids import ServerId, SessionId, TransactionId
+from poolguard.core.ids import SessionId, TransactionId
 from poolguard.ledger.entries import Phase, SessionEntry
 from poolguard.ledger.facts import SessionFacts, Transaction, session_facts, transaction_facts
 
@@ -13,7 +13,7 @@ def busy() -> SessionEntry:
     entry = SessionEntry(SessionId(5), client_address="127.0.0.1:40312", connected_at=1.0)
     entry.user, entry.database, entry.application_name, entry.pool = "ann", "shop", "web", "main"
     entry.phase, entry.phase_since, entry.checkout = Phase.ACTIVE, 8.0, 2
-    entry.server_id, entry.backend_pid, entry.held_since, entry.began_at = ServerId(4), 4711, 6.0, 4.0
+    entry.backend_pid, entry.held_since, entry.began_at = 4711, 6.0, 4.0
     entry.statement, entry.statement_since, entry.statements, entry.pin = b"select 1", 8.5, 3, "LISTEN"
     entry.earlier.append(b"begin")
     entry.channels = 2
