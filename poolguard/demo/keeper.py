@@ -109,9 +109,10 @@ def kill_tree(process: "subprocess.Popen[bytes]", *, within: float = 10.0) -> bo
     # It stands still first: a child that it forked between our look and its end would be missed, and one backend that
     # is left keeps PostgreSQL from starting again on its data.
     process.send_signal(signal.SIGSTOP)
-    while (table := process_table()).get(process.pid, _GONE)[1] not in _STILL and time.monotonic() < deadline:
+    while process_table().get(process.pid, _GONE)[1] not in _STILL and time.monotonic() < deadline:
         time.sleep(_STEP_SECONDS)
-    doomed = {pid for pid, (parent, _) in table.items() if parent == process.pid}
+    # Looked up anew: the processes are listed before it is seen which of them stands still.
+    doomed = {pid for pid, (parent, _) in process_table().items() if parent == process.pid}
     process.kill()
     process.wait()
     for pid in doomed:

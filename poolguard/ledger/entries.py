@@ -4,7 +4,6 @@ Written on the hot path, so: plain attributes, nothing computed, nothing formatt
 clock. A statement is kept as the bytes that the client sent; it is fingerprinted only when somebody reads.
 """
 
-from collections import deque
 from enum import StrEnum
 from typing import Final
 
@@ -82,7 +81,7 @@ class SessionEntry:
         self.statement_since = 0.0
         self.statements = 0
         """Statements of this checkout so far."""
-        self.earlier: deque[bytes] = deque(maxlen=RECENT_STATEMENTS - 1)
+        self.earlier: tuple[bytes, ...] = ()
         """Texts of the open transaction's statements before the latest, newest last: most have none."""
         self.sets: tuple[bytes, ...] = ()
         """Texts of the latest SETs of parameters that PostgreSQL does not report, newest last; each pins the server."""
@@ -96,6 +95,10 @@ class SessionEntry:
     def remember_set(self, sql: bytes) -> None:
         """*sql* is a SET that lasts beyond its transaction, and keeps the server."""
         self.sets = (*self.sets, sql)[-LASTING_SETS:]
+
+    def outlast(self) -> None:
+        """There will be a later statement than the latest."""
+        self.earlier = (*self.earlier[2 - RECENT_STATEMENTS :], self.statement)
 
     @property
     def recent(self) -> tuple[bytes, ...]:

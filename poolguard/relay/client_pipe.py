@@ -161,7 +161,7 @@ class ClientPipe(Writer):
         if len(sql) > STATEMENT_BYTES:
             sql = sql[:STATEMENT_BYTES]
         if entry.statements:
-            entry.earlier.append(entry.statement)
+            entry.outlast()
         entry.statement = sql
         entry.statement_since = entry.phase_since = now
         entry.statements += 1

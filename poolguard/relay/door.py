@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from poolguard.core.clock import Clock
 from poolguard.ledger.entries import SessionEntry
 from poolguard.relay.counters import Refused
-from poolguard.relay.lobby import Lobby
-from poolguard.relay.parameters import ParameterSet
+from poolguard.relay.lobby import Lobby, Welcome
 from poolguard.relay.session import Session
 from poolguard.relay.tls import ClientTls
 from poolguard.relay.visitors import Console
@@ -81,7 +80,7 @@ class House(Protocol):
         ...
 
     def begin(
-        self, login: "Login", entry: SessionEntry, lobby: Lobby, wanted: ParameterSet, minor: int
+        self, login: "Login", entry: SessionEntry, lobby: Lobby, welcome: Welcome, minor: int
     ) -> tuple[Session, int, bytes]:
         """Make the session; also its cancel key's pid and secret. Raises NotLeader."""
         ...

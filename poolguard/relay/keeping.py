@@ -41,7 +41,7 @@ class Keeping(Learning):
         if len(sql) > STATEMENT_BYTES:
             sql = sql[:STATEMENT_BYTES]
         if entry.statements:
-            entry.earlier.append(entry.statement)
+            entry.outlast()
         entry.statement = sql
         entry.statement_since = entry.phase_since = monotonic()
         entry.statements += 1

@@ -74,6 +74,8 @@ class Welcome(NamedTuple):
     """Its ParameterStatus."""
     reported: bytes
     """The same as messages."""
+    escapes: bool
+    """Its literals are read with standard_conforming_strings off."""
 
 
 def forget_statements(lobbies: Iterable["Lobby"]) -> None:
@@ -138,12 +140,8 @@ class Lobby:
         reported = {pair[0]: self._accepted.get(pair, pair[1]) for pair in pairs}
         wanted = {name: value for name, value in reported.items() if usual.get(name) != value}
         status = {name: reported.get(name.lower(), value) for name, value in greeting.items()}
-        return Welcome(parameter_set(wanted), status, messages.parameters_reported(status))
-
-    def strings(self, wanted: ParameterSet) -> str | None:
-        """How the literals of a session with *wanted* are read: its standard_conforming_strings, if that is known."""
-        usual = (self._greeting or {}).get("standard_conforming_strings")
-        return dict(wanted.items).get("standard_conforming_strings", usual)
+        escapes = status.get("standard_conforming_strings") == "off"
+        return Welcome(parameter_set(wanted), status, messages.parameters_reported(status), escapes)
 
     async def _ask(self, asked: dict[str, str], now: Callable[[], float]) -> None:
         server = await self._borrow(now)

@@ -278,7 +278,7 @@ class Login(asyncio.Protocol):
             raise ClientViolation("the client has gone")
         entry = self._entry
         assert entry is not None, "a client that says something has arrived"
-        session, pid, key = self._house.begin(self, entry, lobby, welcome.wanted, minor)
+        session, pid, key = self._house.begin(self, entry, lobby, welcome, minor)
         session.deliver(messages.ready_greeting(welcome.reported, pid, key))
         if early := self.take_early():
             session.data_received(early)

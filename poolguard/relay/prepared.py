@@ -73,7 +73,7 @@ class Prepared(Talk):
         self.binding, self.bound = data, {statement}
         entry = self.entry
         if entry.statements:
-            entry.earlier.append(entry.statement)
+            entry.outlast()
         entry.statement = statement.text
         entry.statement_since = entry.phase_since = now
         entry.statements += 1

@@ -29,10 +29,9 @@ from poolguard.relay.cancels import Cancels
 from poolguard.relay.counters import Refused, RelayCounters
 from poolguard.relay.door import BACKLOG, Door, listen_tcp
 from poolguard.relay.listeners import Listeners
-from poolguard.relay.lobby import Lobby, forget_statements
+from poolguard.relay.lobby import Lobby, Welcome, forget_statements
 from poolguard.relay.login import Login
 from poolguard.relay.opening import cancel, nobody_yet, open_for
-from poolguard.relay.parameters import ParameterSet
 from poolguard.relay.passages import Passages
 from poolguard.relay.routed import begin_session
 from poolguard.relay.server import Server
@@ -304,7 +303,7 @@ class Relay:
         return self._lobbies[name]
 
     def begin(
-        self, login: Login, entry: SessionEntry, lobby: Lobby, wanted: ParameterSet, minor: int
+        self, login: Login, entry: SessionEntry, lobby: Lobby, welcome: Welcome, minor: int
     ) -> tuple[Session, int, bytes]:
         """See door.House."""
         if login.lease:
@@ -316,10 +315,10 @@ class Relay:
             entry=entry,
             pool=lobby.pool,
             catalogue=lobby.catalogue,
-            wanted=wanted,
+            wanted=welcome.wanted,
             around=self._around,
         )
-        if lobby.strings(wanted) == "off":
+        if welcome.escapes:
             session.pin_for(Pin.STRINGS)  # its texts can't be read
         pid = entry.session_id % 2**31
         key = secrets.token_bytes(32 if minor >= 2 else 4)

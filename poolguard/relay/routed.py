@@ -6,7 +6,8 @@ such a session is walked message by message, off the hot path; once it holds a s
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from poolguard.core.by_text import ByText
@@ -99,6 +100,12 @@ class RoutedSession(LanedSession):
             self.entry.pool = pool.name
 
 
+def _looking(routes: Iterable[Route], entry: SessionEntry) -> list[Route]:
+    """Those of *routes* that look at the statements of a client like this."""
+    client = {"database": entry.database, "user": entry.user, "application_name": entry.application_name}
+    return [route for route in routes if route.match.statement is not None and fits(route.match, **client)]
+
+
 def begin_session(
     routes: Iterable[Route],
     pools: Mapping[str, Pool[Server]],
@@ -114,12 +121,9 @@ def begin_session(
 
     A routed one is never tried again: that its transaction runs where it belongs is worth more.
     """
-    client = {"database": entry.database, "user": entry.user, "application_name": entry.application_name}
-    looking = [route for route in routes if route.match.statement is not None and fits(route.match, **client)]
-    kind: type[Session] = LanedSession if pool.settings.lanes else Session
+    kind: Callable[..., Session] = LanedSession if pool.settings.lanes else Session
     if pool.settings.retry is not None:
         kind = RetryingSession
-    more: dict[str, Any] = {}
-    if looking and pool.settings.mode is PoolMode.TRANSACTION:
-        kind, more = RoutedSession, {"router": Router(looking, pools)}
-    return kind(transport=transport, entry=entry, pool=pool, catalogue=catalogue, wanted=wanted, around=around, **more)
+    if pool.settings.mode is PoolMode.TRANSACTION and (looking := _looking(routes, entry)):
+        kind = partial(RoutedSession, router=Router(looking, pools))
+    return kind(transport=transport, entry=entry, pool=pool, catalogue=catalogue, wanted=wanted, around=around)

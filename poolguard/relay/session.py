@@ -217,8 +217,7 @@ class Session(Rest):
         entry.backend_pid = server.backend_pid
         entry.held_since = entry.began_at = entry.phase_since = now
         entry.statements = 0
-        if entry.earlier:
-            entry.earlier.clear()
+        entry.earlier = ()
         self.holders[entry.session_id] = entry
         self.pool.checkouts += 1
         if self.congested:

@@ -77,6 +77,9 @@ class Talk(Keeping):
 
     def walk(self, data: bytes, prefix: bytes = b"") -> None:
         """Take any messages, answer what is ours, forward the rest in one write."""
+        if data == messages.TERMINATE and not prefix:
+            self._goodbye()
+            return
         try:
             rest = self._walk(data, prefix)
             while rest:
@@ -101,8 +104,7 @@ class Talk(Keeping):
                 tag = data[position]
                 if tag == _TERMINATE:
                     self._send(out, data[start:position], owed)
-                    self.leave(patience=PATIENCE_SECONDS)
-                    self.transport.close()
+                    self._goodbye()
                     return b""
                 server = self.server
                 if server is None or self.block is not None or self.skipping:
@@ -131,6 +133,11 @@ class Talk(Keeping):
         if position or prefix:
             self._send(out, data[start:position] if start or position < size else data, owed)
         return b""
+
+    def _goodbye(self) -> None:
+        """The client ends the session; what it has asked for is still done."""
+        self.leave(patience=PATIENCE_SECONDS)
+        self.transport.close()
 
     def _interrupted(
         self, reason: Exception, out: list[bytes], owed: list[int | Reply], data: bytes, start: int, position: int

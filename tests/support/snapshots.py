@@ -90,7 +90,7 @@ def holder(
     entry.checkout, entry.backend_pid = 1, 4711
     entry.held_since = entry.began_at = began_at
     entry.statement_since = phase_since
-    entry.earlier.extend(statements[:-1])
+    entry.earlier = statements[:-1]
     entry.statement = statements[-1] if statements else b""
     entry.statements = len(statements)
     ledger.holders[entry.session_id] = entry

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from poolguard.demo import keeper
 from poolguard.demo.keeper import Keeper, kill_tree, living, process_table, remove_folder
 
 PARENT_OF_ONE = """
@@ -53,6 +54,20 @@ def test_killing_a_process_takes_its_children_along() -> None:
         assert kill_tree(process)
 
         assert process.returncode == -9
+        assert child not in living()
+
+
+def test_a_child_that_was_forked_while_processes_were_listed_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT_OF_ONE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        listings = iter([{process.pid: (os.getpid(), "T")}])
+        monkeypatch.setattr(keeper, "process_table", lambda: next(listings, None) or process_table())
+
+        assert kill_tree(process)
+
         assert child not in living()
 
 

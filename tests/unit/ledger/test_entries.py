@@ -20,10 +20,12 @@ def test_each_checkout_has_a_name_of_its_own() -> None:
 
 def test_only_the_latest_statements_are_remembered() -> None:
     entry = SessionEntry(SessionId(3), client_address="unix", connected_at=0.0)
-    entry.earlier.extend(b"%d" % number for number in range(RECENT_STATEMENTS + 3))
-    entry.statement, entry.statements = b"last", RECENT_STATEMENTS + 4
-    assert entry.recent == (*(b"%d" % number for number in range(4, RECENT_STATEMENTS + 3)), b"last")
-    assert len(entry.recent) == RECENT_STATEMENTS
+    for number in range(RECENT_STATEMENTS + 3):
+        if number:
+            entry.outlast()
+        entry.statement, entry.statements = b"%d" % number, number + 1
+        assert len(entry.recent) == min(number + 1, RECENT_STATEMENTS)
+    assert entry.recent == tuple(b"%d" % number for number in range(3, RECENT_STATEMENTS + 3))
 
 
 def test_what_was_said_in_an_earlier_checkout_is_not_the_transaction_s() -> None:

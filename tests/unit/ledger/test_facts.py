@@ -15,7 +15,7 @@ def busy() -> SessionEntry:
     entry.phase, entry.phase_since, entry.checkout = Phase.ACTIVE, 8.0, 2
     entry.backend_pid, entry.held_since, entry.began_at = 4711, 6.0, 4.0
     entry.statement, entry.statement_since, entry.statements, entry.pin = b"select 1", 8.5, 3, "LISTEN"
-    entry.earlier.append(b"begin")
+    entry.earlier = (b"begin",)
     entry.channels = 2
     return entry
 
@@ -51,7 +51,7 @@ def test_no_statement_has_an_age_while_none_runs(phase: Phase) -> None:
 def test_a_snapshot_does_not_follow_the_entry() -> None:
     entry = busy()
     facts = transaction_facts(entry, 10.0)
-    entry.earlier.append(b"commit")
+    entry.outlast()
     entry.checkout += 1
     assert (facts.recent, facts.id.checkout) == ((b"begin", b"select 1"), 2)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -48,16 +48,16 @@ async def test_the_first_client_waits_for_the_greeting_of_a_first_server(house: 
         return server
 
     house.pool.opener = opener
-    wanted, status, _ = await lobby.admit({}, monotonic)
-    assert (wanted, status) == (NONE, GREETING)
+    welcome = await lobby.admit({}, monotonic)
+    assert (welcome.wanted, welcome.status) == (NONE, GREETING)
     await house.rest()
     house.check_at_rest()
 
 
 async def test_what_costs_nothing_asks_nobody(house: House, lobby: Lobby) -> None:
-    wanted, status, _ = await lobby.admit({"application_name": "shop"}, monotonic)
-    assert wanted.items == (("application_name", "shop"),)
-    assert status["application_name"] == "shop"
+    welcome = await lobby.admit({"application_name": "shop"}, monotonic)
+    assert welcome.wanted.items == (("application_name", "shop"),)
+    assert welcome.status["application_name"] == "shop"
     assert house.upstreams == []
 
 
@@ -72,9 +72,9 @@ async def test_each_pair_is_asked_once(house: House, lobby: Lobby) -> None:
 
 async def test_another_greeting_is_for_the_next_client(house: House, lobby: Lobby) -> None:
     """S11: PostgreSQL was upgraded under the pool; nobody is sent away for it."""
-    _, before, _ = await lobby.admit({}, monotonic)
+    before = (await lobby.admit({}, monotonic)).status
     lobby.greeting = {**GREETING, "TimeZone": "Asia/Tokyo", "server_version": "19.1"}
-    _, after, _ = await lobby.admit({"application_name": "shop"}, monotonic)
+    after = (await lobby.admit({"application_name": "shop"}, monotonic)).status
     assert "server_version" not in before
     assert (after["server_version"], after["TimeZone"]) == ("19.1", "Asia/Tokyo")
 
