@@ -33,14 +33,35 @@ async def test_a_block_is_told_with_its_place_and_counted(caplog: pytest.LogCapt
     assert record.blocked_seconds >= 0.02  # type: ignore[attr-defined]
 
 
+class CountsToTwo(Watchdog):
+    """While `twice` is awaited nothing but the beat runs on the loop."""
+
+    def __init__(self, *, late_seconds: float) -> None:
+        super().__init__(late_seconds=late_seconds)
+        self.twice = asyncio.Event()
+
+    def beat_in(self, seconds: float) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, self._beat, loop)
+
+    def _came_back(self, now: float) -> None:
+        super()._came_back(now)
+        if self.blocked.total() > 1:
+            self.twice.set()
+
+
 async def test_a_loop_on_which_nothing_ran_blocked_nobody(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, loop_kind: str
 ) -> None:
     """A process without CPU looks like that: late, and waiting for its sockets."""
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.2)  # the loop rests meanwhile, and so is late by its own clock
-    dog = Watchdog(late_seconds=-0.15)
+    dog = CountsToTwo(late_seconds=-0.15)
     await dog.start()
-    await eventually_async(lambda: dog.blocked.total() > 1, every=1.0)
+    # The thread looks as often as the loop beats: half a beat apart, so that it doesn't meet the beat itself.
+    dog.beat_in(0.1)
+    await asyncio.wait_for(dog.twice.wait(), 10.0)
     await dog.stop()
     assert set(dog.blocked) == {module.NO_CPU}
     assert "event loop was blocked" not in caplog.text
