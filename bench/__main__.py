@@ -174,8 +174,7 @@ def _take_turns(
     samples: dict[str, list[Sample]] = {c.name: [] for c in able}
     seconds = workload.seconds_of(options.seconds)
     for turn in range(1, options.rounds + 1):
-        first = turn % len(able)
-        for contender in able[first:] + able[:first]:
+        for contender in in_turn(able, turn):
             if workload.writes:
                 _tidy(postgres)
             if workload.psql:
@@ -187,6 +186,12 @@ def _take_turns(
     findings.results[workload.name] = {name: combine(taken) for name, taken in samples.items() if taken}
     if workload.rows:
         findings.rows[workload.name] = workload.rows
+
+
+def in_turn(contenders: Sequence[Contender], turn: int) -> Sequence[Contender]:
+    """Who runs after whom in round *turn*, from 1 on: each time somebody else is the first."""
+    first = (turn - 1) % max(1, len(contenders))
+    return (*contenders[first:], *contenders[:first])
 
 
 def _tidy(postgres: EmbeddedPostgres) -> None:

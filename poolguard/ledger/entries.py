@@ -96,6 +96,15 @@ class SessionEntry:
         """*sql* is a SET that lasts beyond its transaction, and keeps the server."""
         self.sets = (*self.sets, sql)[-LASTING_SETS:]
 
+    def runs(self, sql: bytes, now: float) -> None:
+        """*sql* is sent to PostgreSQL. `ClientPipe.start` has this written out."""
+        if self.statements:
+            self.outlast()
+        self.statement = sql
+        self.statement_since = self.phase_since = now
+        self.statements += 1
+        self.phase = Phase.ACTIVE
+
     def outlast(self) -> None:
         """There will be a later statement than the latest."""
         self.earlier = (*self.earlier[2 - RECENT_STATEMENTS :], self.statement)

@@ -171,8 +171,7 @@ class Pool(Generic[S]):
 
     def lost(self, server: S, reason: CloseReason) -> None:
         """*server*'s connection has ended by itself."""
-        known = server in self.state.held or any(server is other for other, _ in self.state.rested(0.0))
-        if known:
+        if server in self.state.servers:
             self.closed[reason] += 1
             self._perform(self.state.lost(server))
 
@@ -210,7 +209,7 @@ class Pool(Generic[S]):
         self.opener = opener
         self._proven = False
         self._hopeless_until = float("-inf")
-        for server in list(self.state.held):
+        for server in self.state.held:
             server.dies_at = now
         for server, _ in self.state.rested(now):
             self._perform(self.state.retire(server, CloseReason.SHRUNK))
@@ -244,7 +243,7 @@ class Pool(Generic[S]):
                 timer.cancel()
         for waiter in self.state.withdraw_all():
             waiter.failed(self._stop_error)
-        for server in [*self.state.held, *(server for server, _ in self.state.rested(0.0))]:
+        for server in self.state.servers:
             self.state.lost(server)
             self.closed[CloseReason.STOPPED] += 1
             server.close(CloseReason.STOPPED)

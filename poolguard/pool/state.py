@@ -86,9 +86,9 @@ class PoolState(Generic[S, W]):
         return self._open - self._idle.keys() - self.resting.keys()
 
     @property
-    def servers(self) -> tuple[S, ...]:
-        """Every server that is open, held or at rest."""
-        return tuple(self._open)
+    def servers(self) -> set[S]:
+        """Every server that is open, held or not."""
+        return set(self._open)
 
     @property
     def waiting(self) -> int:
@@ -158,8 +158,8 @@ class PoolState(Generic[S, W]):
     def give_back(self, server: S, now: float) -> tuple[Effect[S, W], ...]:
         """A held server is clean and free: to the first waiter, or to rest."""
         servers = self._open
-        if server not in servers:
-            return NOTHING  # it was lost meanwhile
+        if server not in servers or server in self.resting:
+            return NOTHING  # it was lost meanwhile, or nobody holds it
         # Whoever has rested need not be counted: after a shrink those are the first to be closed.
         if len(servers) - len(self.resting) + self.opening > self.size:
             servers.remove(server)

@@ -157,9 +157,9 @@ class ClientPipe(Writer):
 
     def start(self, server: Any, data: bytes, now: float, sql: bytes, parse: bytes | None) -> None:
         """Send *data*: a plain Query of *sql*, or with *parse* a plain batch; perhaps with something before it."""
-        entry = self.entry
         if len(sql) > STATEMENT_BYTES:
             sql = sql[:STATEMENT_BYTES]
+        entry = self.entry  # SessionEntry.runs, written out: this is done for every plain statement
         if entry.statements:
             entry.outlast()
         entry.statement = sql

@@ -4,7 +4,6 @@ from collections.abc import Collection
 from time import monotonic
 from typing import Final
 
-from poolguard.ledger.entries import Phase
 from poolguard.relay.client_pipe import STATEMENT_BYTES
 from poolguard.relay.learning import Learning
 from poolguard.relay.pipe import IDLE, RESETTING, SWALLOW
@@ -15,7 +14,6 @@ from poolguard.settings.model import OnSessionState, PoolMode
 from poolguard.wire import messages
 from poolguard.wire.text import PLAIN, Pin, Verdict
 
-_PHASE_ACTIVE: Final = Phase.ACTIVE  # an enum's attribute costs a look-up that a constant of the module does not
 _MAY_LOCK: Final = frozenset((Pin.ADVISORY_LOCK, Pin.UNREAD))
 _HARMLESS: Final = frozenset((Pin.SEQUENCE,))
 """What meets nobody else, if it is lost."""
@@ -37,15 +35,7 @@ class Keeping(Learning):
 
     def note(self, sql: bytes) -> None:
         """Write a statement into the ledger."""
-        entry = self.entry
-        if len(sql) > STATEMENT_BYTES:
-            sql = sql[:STATEMENT_BYTES]
-        if entry.statements:
-            entry.outlast()
-        entry.statement = sql
-        entry.statement_since = entry.phase_since = monotonic()
-        entry.statements += 1
-        entry.phase = _PHASE_ACTIVE
+        self.entry.runs(sql[:STATEMENT_BYTES], monotonic())
 
     # Pins.
 

@@ -9,7 +9,6 @@ import struct
 from time import monotonic
 from typing import Final
 
-from poolguard.ledger.entries import Phase
 from poolguard.relay.client_pipe import executes_plainly
 from poolguard.relay.pipe import BATCH, length_at
 from poolguard.relay.server import Server
@@ -18,7 +17,6 @@ from poolguard.relay.talk import Talk
 from poolguard.wire.text import PLAIN
 
 _bind_header: Final = struct.Struct("!cI").pack
-_PHASE_ACTIVE: Final = Phase.ACTIVE  # an enum's attribute costs a look-up that a constant of the module does not
 
 
 class Prepared(Talk):
@@ -71,13 +69,7 @@ class Prepared(Talk):
             return
         # An error may tell that the statement's columns have changed: it is about this one.
         self.binding, self.bound = data, {statement}
-        entry = self.entry
-        if entry.statements:
-            entry.outlast()
-        entry.statement = statement.text
-        entry.statement_since = entry.phase_since = now
-        entry.statements += 1
-        entry.phase = _PHASE_ACTIVE
+        self.entry.runs(statement.text, now)
         server.replies.append(BATCH)
         name = statement.name
         zero = data.find(b"\0", 6)

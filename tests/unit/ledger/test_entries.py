@@ -21,10 +21,9 @@ def test_each_checkout_has_a_name_of_its_own() -> None:
 def test_only_the_latest_statements_are_remembered() -> None:
     entry = SessionEntry(SessionId(3), client_address="unix", connected_at=0.0)
     for number in range(RECENT_STATEMENTS + 3):
-        if number:
-            entry.outlast()
-        entry.statement, entry.statements = b"%d" % number, number + 1
+        entry.runs(b"%d" % number, float(number))
         assert len(entry.recent) == min(number + 1, RECENT_STATEMENTS)
+    assert (entry.statements, entry.statement_since, entry.phase) == (RECENT_STATEMENTS + 3, 18.0, Phase.ACTIVE)
     assert entry.recent == tuple(b"%d" % number for number in range(3, RECENT_STATEMENTS + 3))
 
 

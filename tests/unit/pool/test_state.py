@@ -74,6 +74,16 @@ def test_a_server_is_handed_straight_to_the_first_waiter_and_stays_held() -> Non
     assert (state.held, state.waiting, state.idle) == ({"a"}, 0, 0)
 
 
+def test_a_server_that_nobody_holds_can_not_be_given_back() -> None:
+    """Else two would get it."""
+    state = books(size=1, idle="a")
+    state.give_back("a", 1.0)
+    state.rest(9.0, seconds=1.0)
+    state.give_back("a", 9.0)
+    state.check()
+    assert (state.take(), state.take_rested(), state.take_rested()) == (None, "a", None)
+
+
 def test_a_server_that_is_lost_or_too_many_is_handed_to_nobody() -> None:
     state = books(size=2, held="ab")
     state.enqueue("x", 0.0)
